@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Lameduck Authors
+
+// Package drain takes an [net/http.Server] off the air without losing a request.
+//
+// [http.Server.Shutdown] closes the listener while load balancers still send,
+// closes idle connections into which a client may be writing, and drops requests
+// that it has already read. So a [Server] does everything before that call, and
+// makes it last, when nothing is left for it to do:
+//
+//	T0                     Drain is called; everything is still served
+//	  accept window        new connections are accepted; answers say
+//	                       "Connection: close" with a rising probability
+//	AcceptWindowClosed     the floor has passed and it has been quiet, or the cap
+//	                       is hit; the accept queue is emptied, then the listener
+//	                       closed; every answer says "Connection: close"
+//	  linger               idle connections may still bring the request whose
+//	                       answer tells their client to go
+//	Drained                no connection is left; http.Server.Shutdown is called
+//
+// Requests still running shortly before the deadline have their context
+// cancelled with [ErrCut] as its cause, so that they can still answer; what is
+// left then is closed, counted and named in the [Report].
+//
+// # Concurrency
+//
+// A Server may serve any number of listeners at once. Drain may be called from
+// any goroutine, any number of times; it drains once, and every call returns the
+// same result. Waiting is by events and by the earliest time at which something
+// can become due, never by polling.
+//
+// # HTTP/2
+//
+// HTTP/2 connections are counted and waited for. They are told to go by the
+// GOAWAY that net/http sends with an answer's "Connection: close" once the
+// listener is closed, and by Shutdown; net/http sends it in a single step, so a
+// stream that is on its way at that moment can be lost (RFC 9113, section 6.8).
+package drain

@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Lameduck Authors
+
+package drain
+
+import (
+	"errors"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	// acceptGap is for how long the accept queue must have been empty before
+	// the listener is closed.
+	acceptGap = time.Millisecond
+	// acceptMax bounds the emptying of an accept queue that others keep filling.
+	acceptMax = 100 * time.Millisecond
+)
+
+var errListenerDrained = errors.New("drain: listener closed")
+
+// A listener hands its connections to the server, and closes itself once the
+// drain asks for it and its accept queue is empty: closing a listening socket
+// resets whatever waits there.
+type listener struct {
+	net.Listener
+	srv    *Server
+	until  atomic.Int64  // the server's clock by which the queue must be empty; 0: open
+	once   sync.Once     // guards the closing of closed
+	closed chan struct{} // closed when Accept will not be called again
+}
+
+type deadliner interface{ SetDeadline(time.Time) error }
+
+// Accept returns the next connection, until the listener is to be closed and no
+// connection waits any more.
+func (l *listener) Accept() (net.Conn, error) {
+	for {
+		start := time.Now()
+		until := l.until.Load()
+		if until != 0 {
+			d, ok := l.Listener.(deadliner)
+			if !ok || l.srv.clock() > until {
+				return nil, errListenerDrained
+			}
+			d.SetDeadline(start.Add(acceptGap))
+		}
+		c, err := l.Listener.Accept()
+		switch {
+		case err == nil:
+			return l.srv.track(c), nil
+		case l.until.Load() == 0:
+			return nil, err
+		case until != 0 && time.Since(start) >= acceptGap:
+			return nil, errListenerDrained // nothing came all the while
+		}
+		// The drain has just begun to close the listener, and has woken this
+		// Accept by a deadline: empty the queue first.
+	}
+}
+
+// startClosing makes Accept empty the queue and end. A listener that knows no
+// deadlines is closed at once.
+func (l *listener) startClosing() {
+	l.until.Store(l.srv.clock() + int64(acceptMax))
+	if d, ok := l.Listener.(deadliner); ok {
+		d.SetDeadline(time.Now())
+	} else {
+		l.Listener.Close()
+	}
+}
+
+// finish is called when Accept will not be called again.
+func (l *listener) finish() {
+	l.Listener.Close()
+	l.once.Do(func() { close(l.closed) })
+	l.srv.mu.Lock()
+	delete(l.srv.listeners, l)
+	l.srv.mu.Unlock()
+}

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Lameduck Authors
+
+package drain
+
+import (
+	"net/http"
+	"strings"
+)
+
+// probePaths are where probes are commonly served.
+var probePaths = map[string]bool{
+	"/livez": true, "/readyz": true, "/startupz": true, "/healthz": true,
+	"/live": true, "/ready": true, "/health": true,
+}
+
+// probeAgents begin the User-Agent of the kubelet (pkg/probe/http/request.go in
+// k8s.io/kubernetes) and of the health checks of Google's and Amazon's load
+// balancers.
+var probeAgents = []string{"kube-probe/", "GoogleHC/", "ELB-HealthChecker/"}
+
+// IsProbe reports whether a request is a health probe: by its path (/livez,
+// /readyz, /startupz, /healthz, /live, /ready, /health) or by the User-Agent of
+// the kubelet, of Google's load balancers or of Amazon's. The kubelet goes on
+// probing readiness, each time on a new connection, until a pod's containers
+// have stopped; if that were traffic, a drain would never become quiet.
+func IsProbe(r *http.Request) bool {
+	if probePaths[r.URL.Path] {
+		return true
+	}
+	agent := r.UserAgent()
+	for _, prefix := range probeAgents {
+		if strings.HasPrefix(agent, prefix) {
+			return true
+		}
+	}
+	return false
+}

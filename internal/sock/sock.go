@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Lameduck Authors
+
+// Package sock looks into a connection's socket without reading from it.
+package sock
+
+import (
+	"net"
+	"syscall"
+)
+
+// A State is what waits to be read on a socket.
+type State int
+
+// The states of a socket's receiving side.
+const (
+	Empty  State = iota // nothing waits, or the connection cannot tell
+	Data                // bytes wait
+	Closed              // the peer has closed or reset the connection
+)
+
+// Peek reports what waits to be read on c, without reading it and without
+// blocking. A connection that has no socket, or a system that has no such call,
+// yields [Empty].
+func Peek(c net.Conn) State {
+	sc, ok := c.(syscall.Conn)
+	if !ok {
+		return Empty
+	}
+	raw, err := sc.SyscallConn()
+	if err != nil {
+		return Closed
+	}
+	state := Empty
+	if err := raw.Control(func(fd uintptr) { state = peek(fd) }); err != nil {
+		return Closed
+	}
+	return state
+}
