@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Lameduck Authors
+
+package lifecycle
+
+import (
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/lameduck-go/lameduck/drain"
+)
+
+// maxStop is the part of the budget that belongs to the components' stop
+// functions alone, or a quarter of the budget if that is less.
+const maxStop = 5 * time.Second
+
+// A budget is the grace period, cut into parts.
+type budget struct {
+	grace, preStop, reserve time.Duration
+	floor                   time.Duration // of servers that set none
+	stop                    time.Duration
+}
+
+// total is the time from T0 to the deadline.
+func (b budget) total() time.Duration { return b.grace - b.preStop - b.reserve }
+
+// drain is the time from T0 in which the servers have to be drained.
+func (b budget) drain() time.Duration { return b.total() - b.stop }
+
+// flushed is the time from T0 by which Flush has to have returned. What is left
+// of the reserve after it is for the delay of the orchestrator's signal, and for
+// the exit.
+func (b budget) flushed() time.Duration { return b.total() + b.reserve/2 }
+
+// newBudget reads the App's times and those of the environment.
+func newBudget(a *App) (budget, error) {
+	b := budget{preStop: a.PreStop, reserve: a.Reserve}
+	var err error
+	if b.grace, err = orEnv(a.GracePeriod, "GRACE_PERIOD", DefaultGracePeriod); err != nil {
+		return b, err
+	}
+	if b.floor, err = orEnv(a.Floor, "PRE_STOP_DELAY", drain.EnvironmentFloor()); err != nil {
+		return b, err
+	}
+	b.floor = max(b.floor, 0)
+	for _, d := range []struct {
+		name  string
+		value time.Duration
+	}{{"grace period", b.grace}, {"pre-stop hook", b.preStop}, {"reserve", b.reserve}} {
+		if d.value < 0 {
+			return b, fmt.Errorf("%s is negative: %v", d.name, d.value)
+		}
+	}
+	if b.reserve == 0 {
+		b.reserve = min(DefaultReserve, b.grace/4)
+	}
+	b.stop = min(maxStop, max(b.total(), 0)/4)
+	return b, nil
+}
+
+// check reports an error if a server's floor does not fit the grace period, with
+// the sum written out.
+func (b budget) check(floor time.Duration) error {
+	finish := min(drain.DefaultCancel, max(b.drain(), 0)/4)
+	sum := b.preStop + floor + finish + b.stop + b.reserve
+	if b.total() > 0 && sum <= b.grace {
+		return nil
+	}
+	return fmt.Errorf("the grace period of %v is too short: pre-stop hook %v + floor %v + finishing requests %v + stopping components %v + reserve %v = %v",
+		b.grace, b.preStop, floor, finish, b.stop, b.reserve, sum)
+}
+
+// orEnv returns d, or the duration in the environment variable name, or def. A
+// zero in the environment is an explicit one.
+func orEnv(d time.Duration, name string, def time.Duration) (time.Duration, error) {
+	if d != 0 {
+		return d, nil
+	}
+	s := os.Getenv(name)
+	if s == "" {
+		return def, nil
+	}
+	d, err := time.ParseDuration(s)
+	if err != nil {
+		return 0, fmt.Errorf("%s: %q is not a duration such as 30s", name, s)
+	}
+	if d < 0 {
+		return 0, fmt.Errorf("%s: %q is negative", name, s)
+	}
+	return d, nil
+}

@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Lameduck Authors
+
+// Package lifecycle starts and stops the parts of a process in the order of
+// their dependencies, on one deadline, and tells its probes the truth meanwhile.
+//
+// An [App] is a list of [Component] values. [Main] runs it until a signal comes
+// and exits the process; [App.Run] does the same without signals and without
+// exit, for embedding and for tests.
+//
+// # Instants
+//
+// The way down is a timeline of named instants. Each is one line of log/slog
+// with its name under the key "instant".
+//
+//	Started             every component has started; readiness follows the checks
+//	ShutdownInitiated   T0: readiness is 503 from here on, for good; liveness
+//	                    stays 200; everything is still served
+//	AcceptWindowClosed  a server has closed its listener, see package drain
+//	Drained             no connection is left, or the drain's time was up
+//	ComponentsStopped   dependants before what they depend on
+//	Flushed             App.Flush has returned
+//	Exited              the probe listener is closed, the last thing of all
+//
+// # Budget
+//
+// There is one deadline: T0, plus the grace period, minus the time that a
+// pre-stop hook has used, minus the reserve. The components' stop functions own
+// the last part of what is before it, five seconds or a quarter of the time if
+// that is less; the accept window and the drain own the rest, and what they do
+// not use passes on. What does not fit is an error before anything starts, with
+// the sum written out.
+//
+// No stop can take another's time: a component that has not returned by its
+// share of what is left is left behind, named in the error and logged with the
+// stacks of its goroutines, and what it depends on is stopped all the same.
+package lifecycle

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Lameduck Authors
+
+package lifecycle
+
+import (
+	"errors"
+	"fmt"
+	"runtime/debug"
+)
+
+// What the error of [App.Run] wraps.
+var (
+	ErrConfig   = errors.New("invalid configuration")
+	ErrStart    = errors.New("start failed")
+	ErrDeadline = errors.New("not done by its deadline")
+)
+
+// An Error is the failure of one component.
+type Error struct {
+	Component string // its name
+	Op        string // "start", "run", "drain" or "stop"
+	Err       error
+}
+
+func (e *Error) Error() string { return fmt.Sprintf("%s %s: %v", e.Op, e.Component, e.Err) }
+func (e *Error) Unwrap() error { return e.Err }
+
+// ExitCode returns the status with which [Main] leaves the process after Run has
+// returned err:
+//
+//	0  clean
+//	1  a component failed while it ran or stopped
+//	2  the configuration is invalid; nothing was started
+//	3  a component did not start; what had started was stopped
+//	4  something was cut or hung at the deadline
+//
+// A second signal ends the process with 128 plus the signal's number.
+func ExitCode(err error) int {
+	switch {
+	case err == nil:
+		return 0
+	case errors.Is(err, ErrConfig):
+		return 2
+	case errors.Is(err, ErrDeadline):
+		return 4
+	case errors.Is(err, ErrStart):
+		return 3
+	}
+	return 1
+}
+
+var errGoexit = errors.New("runtime.Goexit was called")
+
+// protect calls f and sends on done exactly once: its error, or one that says
+// that it panicked or left by runtime.Goexit.
+func protect(done chan<- error, f func() error) {
+	err := errGoexit
+	defer func() {
+		if v := recover(); v != nil {
+			err = fmt.Errorf("panic: %v\n%s", v, debug.Stack())
+		}
+		done <- err
+	}()
+	err = f()
+}

@@ -1,0 +1,387 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Lameduck Authors
+
+package lifecycle_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/lameduck-go/lameduck/drain"
+	"github.com/lameduck-go/lameduck/lifecycle"
+	"github.com/lameduck-go/lameduck/probes"
+)
+
+// A diary notes what components do, and when.
+type diary struct {
+	t0 time.Time
+	mu sync.Mutex
+	b  []string
+}
+
+func newDiary() *diary { return &diary{t0: time.Now()} }
+
+func (d *diary) note(format string, args ...any) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.b = append(d.b, fmt.Sprintf("%v ", time.Since(d.t0))+fmt.Sprintf(format, args...))
+}
+
+func (d *diary) lines() []string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return append([]string(nil), d.b...)
+}
+
+// component returns one that takes a second to start and two to stop, and notes
+// when it has.
+func (d *diary) component(name string, dependsOn ...string) lifecycle.Component {
+	return lifecycle.Component{
+		Name:      name,
+		DependsOn: dependsOn,
+		Start: func(context.Context) error {
+			time.Sleep(time.Second)
+			d.note("%s started", name)
+			return nil
+		},
+		Stop: func(context.Context) error {
+			time.Sleep(2 * time.Second)
+			d.note("%s stopped", name)
+			return nil
+		},
+	}
+}
+
+// app returns an App of the components that logs into the buffer.
+func app(components ...lifecycle.Component) (*lifecycle.App, *bytes.Buffer) {
+	var log bytes.Buffer
+	return &lifecycle.App{
+		Components: components,
+		Logger:     slog.New(slog.NewTextHandler(&log, nil)),
+	}, &log
+}
+
+// runFor runs the App and ends its context after d.
+func runFor(t *testing.T, a *lifecycle.App, d time.Duration) error {
+	ctx, cancel := context.WithTimeoutCause(t.Context(), d, errors.New("signal: test"))
+	defer cancel()
+	return a.Run(ctx)
+}
+
+func TestOrderFollowsDependencies(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDiary()
+		a, log := app(d.component("orders", "db"), d.component("web", "orders", "users"), d.component("db"), d.component("users", "db"))
+		require.NoError(t, runFor(t, a, time.Minute))
+		got := d.lines()
+		require.Len(t, got, 8)
+		assert.Equal(t, "1s db started", got[0])
+		assert.ElementsMatch(t, []string{"2s orders started", "2s users started"}, got[1:3])
+		assert.Equal(t, "3s web started", got[3])
+		assert.Equal(t, "1m2s web stopped", got[4])
+		assert.ElementsMatch(t, []string{"1m4s orders stopped", "1m4s users stopped"}, got[5:7])
+		assert.Equal(t, "1m6s db stopped", got[7])
+		assert.Contains(t, log.String(), `reason="signal: test"`)
+	})
+}
+
+func TestReadinessIsOffFromT0AndLivenessStays(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		reg := new(probes.Registry)
+		ask := func(h http.Handler) int {
+			rec := httptest.NewRecorder()
+			h.ServeHTTP(rec, httptest.NewRequest("GET", "/", nil))
+			return rec.Code
+		}
+		states := func() [3]int {
+			return [3]int{ask(reg.StartupHandler()), ask(reg.LiveHandler()), ask(reg.ReadyHandler())}
+		}
+		a, _ := app(lifecycle.Component{
+			Name:  "db",
+			Start: func(context.Context) error { assert.Equal(t, [3]int{503, 200, 503}, states()); return nil },
+			Stop:  func(context.Context) error { assert.Equal(t, [3]int{200, 200, 503}, states()); return nil },
+			Ready: func(context.Context) error { return nil },
+		})
+		a.Probes = reg
+		time.AfterFunc(10*time.Second, func() { assert.Equal(t, [3]int{200, 200, 200}, states()) })
+		require.NoError(t, runFor(t, a, time.Minute))
+		assert.Equal(t, [3]int{200, 200, 503}, states())
+	})
+}
+
+func TestComponentThatEndsBeginsTheShutdown(t *testing.T) {
+	broken := errors.New("broken pipe dream")
+	for _, tt := range []struct {
+		name string
+		err  error
+		code int
+		want string
+	}{
+		{"without an error", nil, 0, ""},
+		{"with an error", broken, 1, "run worker: broken pipe dream"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				d := newDiary()
+				a, log := app(d.component("db"), lifecycle.Component{
+					Name:      "worker",
+					DependsOn: []string{"db"},
+					Run:       func(context.Context) error { time.Sleep(time.Hour); return tt.err },
+				})
+				err := a.Run(t.Context())
+				assert.Equal(t, tt.code, lifecycle.ExitCode(err))
+				assert.Equal(t, []string{"1s db started", "1h0m3s db stopped"}, d.lines())
+				assert.Contains(t, log.String(), "worker")
+				if tt.want == "" {
+					require.NoError(t, err)
+					return
+				}
+				require.EqualError(t, err, tt.want)
+				require.ErrorIs(t, err, broken)
+				e, ok := errors.AsType[*lifecycle.Error](err)
+				require.True(t, ok)
+				assert.Equal(t, "worker", e.Component)
+			})
+		})
+	}
+}
+
+func TestRunContextLivesUntilItsTurn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDiary()
+		a, _ := app(d.component("web", "worker"), lifecycle.Component{
+			Name: "worker",
+			Run: func(ctx context.Context) error {
+				<-ctx.Done()
+				d.note("worker told")
+				return ctx.Err()
+			},
+			Stop: func(context.Context) error { d.note("worker's Stop"); return nil },
+		})
+		require.NoError(t, runFor(t, a, time.Minute))
+		assert.ElementsMatch(t, []string{"1s web started", "1m2s web stopped", "1m2s worker told", "1m2s worker's Stop"}, d.lines())
+	})
+}
+
+func TestFailedStartIsUndone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDiary()
+		bad := d.component("bad", "db")
+		bad.Start = func(context.Context) error { time.Sleep(time.Second); return errors.New("no route") }
+		a, _ := app(d.component("db"), bad, d.component("web", "bad"), d.component("cache"))
+		err := a.Run(t.Context())
+		require.EqualError(t, err, "start failed: start bad: no route")
+		assert.Equal(t, 3, lifecycle.ExitCode(err))
+		assert.ElementsMatch(t, []string{"1s db started", "1s cache started", "4s db stopped", "4s cache stopped"}, d.lines())
+	})
+}
+
+func TestSignalDuringStartUndoesWhatHasStarted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDiary()
+		slow := d.component("slow", "db")
+		slow.Start = func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
+		a, _ := app(d.component("db"), slow, d.component("web", "slow"))
+		require.NoError(t, runFor(t, a, 5*time.Second))
+		assert.Equal(t, []string{"1s db started", "7s db stopped"}, d.lines())
+	})
+}
+
+// whatHangs are components that never come to an end, and what the report says.
+func whatHangs(release <-chan struct{}) []struct {
+	name string
+	c    lifecycle.Component
+	want string
+} {
+	hang := func(context.Context) error { <-release; return nil }
+	return []struct {
+		name string
+		c    lifecycle.Component
+		want string
+	}{
+		{"start", lifecycle.Component{Start: hang}, "start guilty: not done by its deadline"},
+		{"run", lifecycle.Component{Run: hang}, "run guilty: not done by its deadline"},
+		{"stop", lifecycle.Component{Stop: hang}, "stop guilty: not done by its deadline"},
+	}
+}
+
+func TestWhatHangsIsLeftBehindAndNamed(t *testing.T) {
+	for _, tt := range whatHangs(nil) {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				release := make(chan struct{})
+				guilty := lifecycle.Component{}
+				for _, h := range whatHangs(release) {
+					if h.name == tt.name {
+						guilty = h.c
+					}
+				}
+				guilty.Name, guilty.DependsOn = "guilty", []string{"db"}
+				d := newDiary()
+				a, log := app(guilty, d.component("db"), d.component("other"))
+				t0 := time.Now()
+				err := runFor(t, a, time.Minute)
+				took := time.Since(t0) - time.Minute
+				close(release)
+
+				require.EqualError(t, err, tt.want)
+				assert.ErrorIs(t, err, lifecycle.ErrDeadline)
+				assert.Equal(t, 4, lifecycle.ExitCode(err))
+				// guilty has half of the 28 s, because db below it has to stop too.
+				assert.Equal(t, 16*time.Second, took)
+				assert.Subset(t, d.lines(), []string{"1m2s other stopped", "1m16s db stopped"})
+				assert.Contains(t, log.String(), "component=guilty")
+				assert.Contains(t, log.String(), "whatHangs", "the log has the stack of what hangs")
+			})
+		})
+	}
+}
+
+func TestEveryHangInAChainIsNamedBeforeTheDeadline(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		hang := func(context.Context) error { <-release; return nil }
+		a, _ := app(
+			lifecycle.Component{Name: "a", DependsOn: []string{"b"}, Stop: hang},
+			lifecycle.Component{Name: "b", DependsOn: []string{"c"}, Stop: hang},
+			lifecycle.Component{Name: "c", DependsOn: []string{"d"}, Stop: hang},
+			lifecycle.Component{Name: "d", Stop: hang},
+		)
+		a.Flush = hang
+		t0 := time.Now()
+		err := runFor(t, a, time.Minute)
+		took := time.Since(t0) - time.Minute
+		close(release)
+		for _, name := range []string{"stop a", "stop b", "stop c", "stop d", "stop flush"} {
+			assert.ErrorContains(t, err, name+": not done by its deadline")
+		}
+		assert.Equal(t, 29*time.Second, took, "28 s, and half of the reserve for Flush")
+	})
+}
+
+func TestPanicsAreContained(t *testing.T) {
+	boom := func(context.Context) error { panic("boom") }
+	goexit := func(context.Context) error { runtime.Goexit(); return nil }
+	for _, tt := range []struct {
+		name string
+		c    lifecycle.Component
+		want string
+		code int
+	}{
+		{"panic in start", lifecycle.Component{Start: boom}, "start guilty: panic: boom", 3},
+		{"panic in run", lifecycle.Component{Run: boom}, "run guilty: panic: boom", 1},
+		{"panic in stop", lifecycle.Component{Stop: boom}, "stop guilty: panic: boom", 1},
+		{"goexit in start", lifecycle.Component{Start: goexit}, "start guilty: runtime.Goexit was called", 3},
+		{"goexit in run", lifecycle.Component{Run: goexit}, "run guilty: runtime.Goexit was called", 1},
+		{"goexit in stop", lifecycle.Component{Stop: goexit}, "stop guilty: runtime.Goexit was called", 1},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				d := newDiary()
+				tt.c.Name, tt.c.DependsOn = "guilty", []string{"db"}
+				a, _ := app(d.component("db"), tt.c)
+				err := runFor(t, a, time.Minute)
+				require.ErrorContains(t, err, tt.want)
+				assert.Equal(t, tt.code, lifecycle.ExitCode(err))
+				assert.Contains(t, strings.Join(d.lines(), "\n"), "db stopped")
+			})
+		})
+	}
+}
+
+func TestAllErrorsAreJoined(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fail := func(text string) func(context.Context) error {
+			return func(context.Context) error { return errors.New(text) }
+		}
+		a, _ := app(
+			lifecycle.Component{Name: "a", Stop: fail("first")},
+			lifecycle.Component{Name: "b", DependsOn: []string{"a"}, Stop: fail("second")},
+		)
+		flushed := false
+		a.Flush = func(context.Context) error { flushed = true; return errors.New("third") }
+		err := runFor(t, a, time.Second)
+		for _, want := range []string{"stop a: first", "stop b: second", "stop flush: third"} {
+			assert.ErrorContains(t, err, want)
+		}
+		assert.True(t, flushed)
+		assert.Equal(t, 1, lifecycle.ExitCode(err))
+	})
+}
+
+func TestInvalidConfiguration(t *testing.T) {
+	started := false
+	start := func(context.Context) error { started = true; return nil }
+	server := func(floor time.Duration) *drain.Server {
+		return &drain.Server{HTTP: new(http.Server), Floor: floor}
+	}
+	for _, tt := range []struct {
+		name string
+		env  [2]string
+		app  lifecycle.App
+		want string
+	}{
+		{"no name", [2]string{}, lifecycle.App{Components: []lifecycle.Component{{Start: start}}},
+			"component 0 has no name"},
+		{"duplicate name", [2]string{}, lifecycle.App{Components: []lifecycle.Component{{Name: "a", Start: start}, {Name: "a"}}},
+			`duplicate name "a"`},
+		{"unknown dependency", [2]string{}, lifecycle.App{Components: []lifecycle.Component{{Name: "a", DependsOn: []string{"b"}, Start: start}}},
+			`"a" depends on "b", which does not exist`},
+		{"cycle", [2]string{}, lifecycle.App{Components: []lifecycle.Component{
+			{Name: "a", DependsOn: []string{"b"}, Start: start}, {Name: "b", DependsOn: []string{"a"}}}},
+			"dependency cycle: a -> b -> a"},
+		{"nil server", [2]string{}, lifecycle.App{Components: []lifecycle.Component{lifecycle.HTTP("web", nil)}},
+			`component "web": the server is nil`},
+		{"server with a start", [2]string{}, lifecycle.App{Components: []lifecycle.Component{{Name: "web", Server: server(0), Start: start}}},
+			`component "web": a server has no Start, Run or Stop of its own`},
+		{"floor longer than the grace period", [2]string{}, lifecycle.App{
+			GracePeriod: 10 * time.Second, Components: []lifecycle.Component{{Name: "web", Server: server(8 * time.Second)}}},
+			`component "web": the grace period of 10s is too short: pre-stop hook 0s + floor 8s + finishing requests 1.5s + stopping components 2s + reserve 2s = 13.5s`},
+		{"pre-stop hook eats the grace period", [2]string{}, lifecycle.App{PreStop: 29 * time.Second, Components: []lifecycle.Component{{Name: "a", Start: start}}},
+			"the grace period of 30s is too short: pre-stop hook 29s + floor 0s + finishing requests 0s + stopping components 0s + reserve 2s = 31s"},
+		{"negative grace period", [2]string{}, lifecycle.App{GracePeriod: -1}, "grace period is negative: -1ns"},
+		{"negative reserve", [2]string{}, lifecycle.App{Reserve: -time.Second}, "reserve is negative: -1s"},
+		{"negative pre-stop", [2]string{}, lifecycle.App{PreStop: -time.Second}, "pre-stop hook is negative: -1s"},
+		{"bad GRACE_PERIOD", [2]string{"GRACE_PERIOD", "thirty"}, lifecycle.App{}, `GRACE_PERIOD: "thirty" is not a duration such as 30s`},
+		{"bad PRE_STOP_DELAY", [2]string{"PRE_STOP_DELAY", "5"}, lifecycle.App{}, `PRE_STOP_DELAY: "5" is not a duration such as 30s`},
+		{"negative PRE_STOP_DELAY", [2]string{"PRE_STOP_DELAY", "-5s"}, lifecycle.App{}, `PRE_STOP_DELAY: "-5s" is negative`},
+		{"PRE_STOP_DELAY does not fit", [2]string{"PRE_STOP_DELAY", "30s"}, lifecycle.App{
+			Components: []lifecycle.Component{lifecycle.HTTP("web", new(http.Server))}},
+			`component "web": the grace period of 30s is too short: pre-stop hook 0s + floor 30s + finishing requests 3s + stopping components 5s + reserve 2s = 40s`},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if tt.env[0] != "" {
+				t.Setenv(tt.env[0], tt.env[1])
+			}
+			err := tt.app.Run(t.Context())
+			require.EqualError(t, err, "invalid configuration: "+tt.want)
+			assert.ErrorIs(t, err, lifecycle.ErrConfig)
+			assert.Equal(t, 2, lifecycle.ExitCode(err))
+			assert.False(t, started, "nothing is started")
+		})
+	}
+}
+
+func TestConfiguredTimesWinOverTheEnvironment(t *testing.T) {
+	t.Setenv("GRACE_PERIOD", "nonsense")
+	t.Setenv("PRE_STOP_DELAY", "nonsense")
+	synctest.Test(t, func(t *testing.T) {
+		a, _ := app(lifecycle.Component{Name: "a"})
+		a.GracePeriod, a.Floor = time.Minute, -1
+		assert.NoError(t, runFor(t, a, time.Second))
+	})
+}

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Lameduck Authors
+
+package lifecycle
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+)
+
+// probeGoodbye is how long probes that are being answered, and checks that are
+// running, may take when everything else is over.
+const probeGoodbye = 20 * time.Millisecond
+
+// openProbes runs the checks and, if there is an address for it, serves the
+// probes on a listener of their own. The function that it returns ends both.
+func (p *process) openProbes(ctx context.Context) (closeProbes func(), err error) {
+	ctx = context.WithoutCancel(ctx)
+	var l net.Listener
+	if p.app.ProbeAddr != "" {
+		if l, err = new(net.ListenConfig).Listen(ctx, "tcp", p.app.ProbeAddr); err != nil {
+			return nil, &Error{Component: "probes", Op: "start", Err: err}
+		}
+	}
+	checking, cancel := context.WithCancel(ctx)
+	var group sync.WaitGroup
+	group.Go(func() { p.probes.Run(checking) })
+	srv := &http.Server{
+		ReadHeaderTimeout: 5 * time.Second,
+		ErrorLog:          slog.NewLogLogger(p.log.Handler(), slog.LevelDebug),
+	}
+	if l != nil {
+		mux := http.NewServeMux()
+		p.probes.Mount(mux)
+		srv.Handler = mux
+		group.Go(func() { srv.Serve(l) })
+	}
+	return func() {
+		goodbye, cancelGoodbye := context.WithTimeout(ctx, probeGoodbye)
+		defer cancelGoodbye()
+		if srv.Shutdown(goodbye) != nil {
+			srv.Close()
+		}
+		cancel()
+		ended := make(chan struct{})
+		go func() { group.Wait(); close(ended) }()
+		select {
+		case <-ended:
+		case <-goodbye.Done(): // a check that ignores its context
+		}
+	}, nil
+}

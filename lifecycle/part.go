@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Lameduck Authors
+
+package lifecycle
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"runtime/pprof"
+	"sync"
+	"time"
+)
+
+// A part is a component in a running process.
+type part struct {
+	Component
+	dependencies []*part
+	dependants   []*part
+	height       int // the longest chain of dependencies below it
+
+	// The channels are closed by the process, each once, in this order. A
+	// channel's close publishes the fields that are named beside it.
+	startDone chan struct{} // startErr; a part that was never started has errNotStarted
+	runDone   chan struct{} // runErr
+	stopDone  chan struct{} // it has stopped, or was left behind
+
+	startErr error
+	runErr   error
+
+	runCtx    context.Context
+	cancelRun context.CancelFunc
+
+	mu sync.Mutex
+	op string // what it is doing; guarded by mu
+}
+
+var errNotStarted = errors.New("not started")
+
+func newPart(c Component, height int) *part {
+	p := &part{
+		Component: c,
+		height:    height,
+		startDone: make(chan struct{}),
+		runDone:   make(chan struct{}),
+		stopDone:  make(chan struct{}),
+	}
+	if c.Server != nil {
+		p.serve(c.Server.HTTP)
+	}
+	return p
+}
+
+// serve gives the part the start and run functions of a server. TLS is decided
+// here, because net/http sets TLSConfig itself later.
+func (p *part) serve(h *http.Server) {
+	secure := h.TLSConfig != nil
+	var l net.Listener
+	p.Start = func(ctx context.Context) error {
+		addr := h.Addr
+		if addr == "" {
+			addr = ":http"
+			if secure {
+				addr = ":https"
+			}
+		}
+		var err error
+		l, err = new(net.ListenConfig).Listen(ctx, "tcp", addr)
+		return err
+	}
+	p.Run = func(context.Context) error {
+		err := p.Server.Serve
+		if secure {
+			err = func(l net.Listener) error { return p.Server.ServeTLS(l, "", "") }
+		}
+		if err := err(l); !errors.Is(err, http.ErrServerClosed) {
+			return err
+		}
+		return nil
+	}
+}
+
+// spawn calls f in a goroutine of its own, labelled with the component's name so
+// that its stack can be found, and so can those of all the goroutines that it
+// starts. What f returns is sent on the channel.
+func (p *part) spawn(ctx context.Context, op string, f func(context.Context) error) <-chan error {
+	p.set(op)
+	done := make(chan error, 1)
+	go pprof.Do(ctx, pprof.Labels(stackLabel, p.Name), func(ctx context.Context) {
+		protect(done, func() error {
+			if f == nil {
+				return nil
+			}
+			return f(ctx)
+		})
+	})
+	return done
+}
+
+// fail wraps err with the part's name, unless it is nil.
+func (p *part) fail(op string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &Error{Component: p.Name, Op: op, Err: err}
+}
+
+func (p *part) set(op string) {
+	p.mu.Lock()
+	p.op = op
+	p.mu.Unlock()
+}
+
+// doing returns what the part is doing, or "" when it is over or never began.
+func (p *part) doing() string {
+	select {
+	case <-p.stopDone:
+		return ""
+	default:
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.op
+}
+
+// await returns what comes on done, or ErrDeadline at the deadline.
+func await(done <-chan error, deadline time.Time) error {
+	timer := time.NewTimer(time.Until(deadline))
+	defer timer.Stop()
+	select {
+	case err := <-done:
+		return err
+	case <-timer.C:
+	}
+	select {
+	case err := <-done: // both: the result is worth more
+		return err
+	default:
+		return ErrDeadline
+	}
+}

@@ -1,0 +1,287 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Lameduck Authors
+
+package lifecycle
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/lameduck-go/lameduck/internal/graph"
+	"github.com/lameduck-go/lameduck/probes"
+)
+
+// A process is one run of an App. It is built whole before anything starts.
+type process struct {
+	app    *App
+	log    *slog.Logger
+	budget budget
+	probes *probes.Registry
+	parts  []*part
+
+	// ended receives the first part whose Run returns; its buffer is as large
+	// as the number of parts, so that none of them waits.
+	ended chan *part
+
+	began   time.Time
+	t0      time.Time     // set by initiate
+	overdue chan struct{} // closed when the grace period is all but over
+
+	mu   sync.Mutex
+	errs []error // guarded by mu
+}
+
+// newProcess checks the configuration. Its error wraps ErrConfig and names all
+// that is wrong; nothing was started then.
+func newProcess(a *App) (*process, error) {
+	p := &process{
+		app:     a,
+		log:     a.Logger,
+		probes:  a.Probes,
+		ended:   make(chan *part, len(a.Components)),
+		overdue: make(chan struct{}),
+	}
+	if p.log == nil {
+		p.log = slog.Default()
+	}
+	if p.probes == nil {
+		p.probes = &probes.Registry{Logger: p.log}
+	}
+	var err error
+	if p.budget, err = newBudget(a); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
+	}
+	if err := errors.Join(p.check(), p.register()); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
+	}
+	p.build()
+	return p, nil
+}
+
+// check reports what is wrong with the components, each with its name.
+func (p *process) check() error {
+	var errs []error
+	if p.budget.total() <= 0 {
+		errs = append(errs, p.budget.check(p.budget.floor))
+	}
+	for i, c := range p.app.Components {
+		if c.Name == "" {
+			errs = append(errs, fmt.Errorf("component %d has no name", i))
+		}
+		if c.Server != nil {
+			errs = append(errs, p.checkServer(c))
+		}
+	}
+	return errors.Join(append(errs, graph.Check(nodes(p.app.Components)))...)
+}
+
+// checkServer reports what is wrong with a server, and gives it the floor of the
+// process if it has none of its own.
+func (p *process) checkServer(c Component) error {
+	switch {
+	case c.Server.HTTP == nil:
+		return fmt.Errorf("component %q: the server is nil", c.Name)
+	case c.Start != nil || c.Run != nil || c.Stop != nil:
+		return fmt.Errorf("component %q: a server has no Start, Run or Stop of its own", c.Name)
+	}
+	if c.Server.Floor == 0 {
+		c.Server.Floor = p.budget.floor
+		if p.budget.floor == 0 {
+			c.Server.Floor = -1 // explicitly none
+		}
+	}
+	if p.budget.total() <= 0 {
+		return nil // said once, by check
+	}
+	if err := p.budget.check(max(c.Server.Floor, 0)); err != nil {
+		return fmt.Errorf("component %q: %w", c.Name, err)
+	}
+	return nil
+}
+
+// register adds the components' readiness checks to the registry.
+func (p *process) register() error {
+	var errs []error
+	for _, c := range p.app.Components {
+		if c.Ready != nil && c.Name != "" {
+			errs = append(errs, p.probes.AddReadiness(probes.Check{Name: c.Name, Func: c.Ready}))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// build makes the parts and ties them together.
+func (p *process) build() {
+	heights := graph.Height(nodes(p.app.Components))
+	byName := make(map[string]*part)
+	for _, c := range p.app.Components {
+		part := newPart(c, heights[c.Name])
+		byName[c.Name] = part
+		p.parts = append(p.parts, part)
+	}
+	for _, part := range p.parts {
+		for _, name := range part.DependsOn {
+			d := byName[name]
+			part.dependencies = append(part.dependencies, d)
+			d.dependants = append(d.dependants, part)
+		}
+	}
+}
+
+func nodes(components []Component) []graph.Node {
+	nodes := make([]graph.Node, 0, len(components))
+	for _, c := range components {
+		nodes = append(nodes, graph.Node{Name: c.Name, DependsOn: c.DependsOn})
+	}
+	return nodes
+}
+
+// run is the life of the process, a line for each part of it.
+func (p *process) run(ctx context.Context) error {
+	p.began = time.Now()
+	closeProbes, err := p.openProbes(ctx)
+	if err != nil {
+		p.log.Error("probe listener failed to start", "error", err)
+		return fmt.Errorf("%w: %w", ErrStart, err)
+	}
+	reason := p.start(ctx)
+	if reason == nil {
+		reason = p.wait(ctx)
+	}
+	cancel := p.initiate(reason)
+	p.drain(ctx)
+	p.stop(ctx)
+	p.flush(ctx)
+	closeProbes()
+	cancel()
+	return p.finish()
+}
+
+// start starts the parts, each once what it depends on has started. It returns
+// nil when all have, and otherwise why the shutdown has to begin.
+func (p *process) start(ctx context.Context) (reason error) {
+	starting, cancel := context.WithCancel(ctx)
+	defer cancel()
+	p.log.Info("starting", "components", len(p.parts),
+		"grace_period", p.budget.grace, "deadline_after", p.budget.total(), "floor", p.budget.floor)
+	results := make(chan error, len(p.parts))
+	for _, part := range p.parts {
+		go func() { results <- p.startPart(starting, part) }()
+	}
+	for range p.parts {
+		select {
+		case err := <-results:
+			if err != nil {
+				return err
+			}
+		case part := <-p.ended:
+			return p.endedBy(part)
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+	p.probes.Started()
+	p.instant("Started", "took", time.Since(p.began))
+	return nil
+}
+
+// startPart starts one part and its Run. Every part comes to the end of it, so
+// that stop can rely on startDone.
+func (p *process) startPart(ctx context.Context, part *part) error {
+	defer close(part.startDone)
+	part.startErr = errNotStarted
+	for _, d := range part.dependencies {
+		select {
+		case <-d.startDone:
+		case <-ctx.Done():
+		}
+		if ctx.Err() != nil || d.startErr != nil {
+			return nil // said by the dependency, if it failed
+		}
+	}
+	if ctx.Err() != nil {
+		return nil
+	}
+	begin := time.Now()
+	err := <-part.spawn(ctx, "start", part.Start)
+	if err != nil {
+		if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+			return nil // told to stop, and did
+		}
+		part.startErr = fmt.Errorf("%w: %w", ErrStart, part.fail("start", err))
+		p.fail(part.startErr)
+		p.log.Error("component failed to start", "component", part.Name, "error", err)
+		return part.startErr
+	}
+	part.startErr = nil
+	p.log.Debug("component started", "component", part.Name, "took", time.Since(begin))
+	p.runPart(ctx, part)
+	return nil
+}
+
+// runPart calls the part's Run, in a context that outlives ctx: it ends when it
+// is the part's turn to stop.
+func (p *process) runPart(ctx context.Context, part *part) {
+	part.runCtx, part.cancelRun = context.WithCancel(context.WithoutCancel(ctx))
+	if part.Run == nil {
+		part.set("run")
+		close(part.runDone)
+		return
+	}
+	done := part.spawn(part.runCtx, "run", part.Run)
+	go func() {
+		part.runErr = <-done
+		if part.runCtx.Err() != nil && errors.Is(part.runErr, context.Canceled) {
+			part.runErr = nil // told to stop, and did
+		}
+		if err := part.fail("run", part.runErr); err != nil {
+			p.fail(err)
+		}
+		close(part.runDone)
+		p.ended <- part
+	}()
+}
+
+// wait returns why the shutdown has to begin.
+func (p *process) wait(ctx context.Context) error {
+	select {
+	case part := <-p.ended:
+		return p.endedBy(part)
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+func (p *process) endedBy(part *part) error {
+	if part.runErr != nil {
+		return part.fail("run", part.runErr)
+	}
+	return fmt.Errorf("component %s ended by itself", part.Name)
+}
+
+// fail notes an error for the end.
+func (p *process) fail(err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.errs = append(p.errs, err)
+}
+
+// instant logs that a named instant has come.
+func (p *process) instant(name string, args ...any) {
+	p.log.Info(instants[name], append([]any{"instant", name}, args...)...)
+}
+
+// instants has the message of each named instant.
+var instants = map[string]string{
+	"Started":            "started, readiness follows the checks",
+	"ShutdownInitiated":  "shutdown initiated, readiness is off",
+	"AcceptWindowClosed": "accept window closed, new connections are refused",
+	"Drained":            "drained, no connection is left",
+	"ComponentsStopped":  "components stopped",
+	"Flushed":            "flushed",
+	"Exited":             "shutdown over, probe listener closed",
+}
