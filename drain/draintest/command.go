@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Lameduck Authors
+
+package draintest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"strconv"
+	"sync"
+	"syscall"
+	"time"
+)
+
+const (
+	readyTimeout = 30 * time.Second
+	readyPoll    = 10 * time.Millisecond
+	keptOutput   = 4 << 10
+)
+
+// A command is a server in a process of its own.
+type command struct {
+	cmd    *exec.Cmd
+	addr   string
+	ready  string // the URL of its readiness probe
+	output *tail
+	done   chan struct{}
+	result error
+}
+
+// startCommand runs the command and waits until it is ready. On an error the
+// command may be running; the caller kills what it is given.
+func startCommand(ctx context.Context, c Config) (instance, error) {
+	port, probePort, err := freePorts()
+	if err != nil {
+		return nil, err
+	}
+	p := &command{
+		cmd:    exec.Command(c.Command[0], c.Command[1:]...),
+		addr:   "127.0.0.1:" + port,
+		ready:  "http://127.0.0.1:" + probePort + c.Ready,
+		output: &tail{w: c.Output},
+		done:   make(chan struct{}),
+	}
+	p.cmd.Env = append(os.Environ(), "PORT="+port, "PROBE_PORT="+probePort)
+	p.cmd.Env = append(p.cmd.Env, c.Env...)
+	p.cmd.Stdout, p.cmd.Stderr = p.output, p.output
+	if err := p.cmd.Start(); err != nil {
+		return nil, fmt.Errorf("draintest: %w", err)
+	}
+	go func() {
+		defer close(p.done)
+		p.result = p.cmd.Wait()
+	}()
+	return p, p.waitReady(ctx)
+}
+
+// waitReady asks the readiness probe until it answers 2xx, each time on a new
+// connection, as the kubelet does. A process in another address space leaves no
+// other way than asking.
+func (p *command) waitReady(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
+	defer cancel()
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	tick := time.NewTicker(readyPoll)
+	defer tick.Stop()
+	var last error
+	for {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, p.ready, nil)
+		if err != nil {
+			return fmt.Errorf("draintest: %w", err)
+		}
+		resp, err := client.Do(req)
+		if err == nil {
+			resp.Body.Close()
+			if resp.StatusCode/100 == 2 {
+				return nil
+			}
+			err = errors.New(resp.Status)
+		}
+		if ctx.Err() == nil {
+			last = err
+		}
+		select {
+		case <-tick.C:
+		case <-p.done:
+			return fmt.Errorf("draintest: the command ended before it was ready: %v\n%s", p.cmd.ProcessState, p.output)
+		case <-ctx.Done():
+			return fmt.Errorf("draintest: the command is not ready: %w (%s: %v)\n%s", ctx.Err(), p.ready, last, p.output)
+		}
+	}
+}
+
+func (p *command) address() string       { return p.addr }
+func (p *command) gone() <-chan struct{} { return p.done }
+func (p *command) kill()                 { p.cmd.Process.Kill() }
+
+func (p *command) terminate() error {
+	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		return fmt.Errorf("draintest: the command was gone before it was told to leave: %w\n%s", err, p.output)
+	}
+	return nil
+}
+
+func (p *command) err() error {
+	if p.result == nil {
+		return nil
+	}
+	return fmt.Errorf("%w\n%s", p.result, p.output)
+}
+
+// freePorts returns two ports of the loopback interface. They are outside the
+// range from which Linux takes those of outgoing connections, so that no client
+// has taken one by the time the command binds it.
+func freePorts() (a, b string, err error) {
+	var found []string
+	for range 1000 {
+		port := strconv.Itoa(20000 + rand.N(12000))
+		l, err := net.Listen("tcp", net.JoinHostPort("", port))
+		if err != nil {
+			continue
+		}
+		l.Close()
+		if found = append(found, port); len(found) == 2 && found[0] != found[1] {
+			return found[0], found[1], nil
+		}
+	}
+	return "", "", errors.New("draintest: no free port between 20000 and 31999")
+}
+
+// A tail passes on what is written and keeps the end of it.
+type tail struct {
+	w io.Writer
+
+	mu  sync.Mutex
+	end []byte // guarded by mu
+}
+
+func (t *tail) Write(p []byte) (int, error) {
+	t.mu.Lock()
+	t.end = append(t.end, p...)
+	t.end = t.end[max(0, len(t.end)-keptOutput):]
+	t.mu.Unlock()
+	if t.w != nil {
+		return t.w.Write(p)
+	}
+	return len(p), nil
+}
+
+func (t *tail) String() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return string(t.end)
+}

@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Lameduck Authors
+
+// Package draintest rolls a server under clients that never retry, and counts
+// what was lost.
+//
+// [Roll] starts a server and load, then again and again starts the next server
+// and terminates the old one. Each client learns of the removal after a delay of
+// its own, as behind kube-proxy: its new connections then go to the next server,
+// while the connection that it has stays where it is. What counts as lost:
+//
+//   - a dial that is refused or reset;
+//   - anything after the first byte of a request was written that is not a
+//     complete 2xx.
+//
+// A connection found closed before a request is written is not a loss.
+//
+// A zero is worth something beside a number that is not: roll the same server
+// with a plain [http.Server.Shutdown] too. No loss in n requests means a rate
+// below 3/n, at 95 % confidence.
+package draintest
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"time"
+)
+
+// Defaults for the fields of [Config].
+const (
+	DefaultPropagation = 2 * time.Second
+	DefaultSettle      = 1 * time.Second
+	DefaultClients     = 2
+	DefaultExitTimeout = 35 * time.Second
+)
+
+// A Config says what to roll, and how. Exactly one of Command and Serve is set.
+type Config struct {
+	// Command is a program and its arguments. It listens on 127.0.0.1:$PORT or
+	// on all interfaces, and is ready when GET Ready on $PROBE_PORT answers 2xx.
+	// It is terminated by SIGTERM.
+	Command []string
+
+	// Env is added to the command's environment, which is that of this process.
+	Env []string
+
+	// Output receives what the commands print. Nil discards it; the last part of
+	// it is in the error when a command fails.
+	Output io.Writer
+
+	// Serve serves l in this process until ctx is done, which stands for SIGTERM,
+	// and returns when it is off the air. Its error ends the roll.
+	Serve func(ctx context.Context, l net.Listener) error
+
+	Path  string // of the requests; empty: "/work"
+	Ready string // of the command's readiness probe; empty: "/readyz"
+
+	// Terminations is how many servers are terminated, one after the other. Zero
+	// means one.
+	Terminations int
+
+	// Propagation is the longest time until a client learns of a removal; each
+	// draws its own, for each removal, from zero to it. Zero means
+	// DefaultPropagation; negative means none.
+	Propagation time.Duration
+
+	// Clients is how many clients there are of each kind. Zero means
+	// DefaultClients.
+	Clients int
+
+	// Settle is how long the load runs on both servers before one is terminated.
+	// Zero means DefaultSettle; negative means not at all.
+	Settle time.Duration
+
+	// ExitTimeout is how long a server may take to leave. Then it is killed, and
+	// the roll fails. Zero means DefaultExitTimeout.
+	ExitTimeout time.Duration
+}
+
+// check returns the Config with its defaults, or says what is wrong with it.
+func (c Config) check() (Config, error) {
+	c.Path = cmp.Or(c.Path, "/work")
+	c.Ready = cmp.Or(c.Ready, "/readyz")
+	c.Terminations = cmp.Or(c.Terminations, 1)
+	c.Clients = cmp.Or(c.Clients, DefaultClients)
+	c.ExitTimeout = cmp.Or(c.ExitTimeout, DefaultExitTimeout)
+	c.Propagation = max(cmp.Or(c.Propagation, DefaultPropagation), 0)
+	c.Settle = max(cmp.Or(c.Settle, DefaultSettle), 0)
+	switch {
+	case len(c.Command) == 0 && c.Serve == nil:
+		return c, errors.New("draintest: neither Command nor Serve is set")
+	case len(c.Command) > 0 && c.Serve != nil:
+		return c, errors.New("draintest: both Command and Serve are set")
+	case c.Terminations < 0:
+		return c, fmt.Errorf("draintest: Terminations is negative: %d", c.Terminations)
+	case c.Clients < 0:
+		return c, fmt.Errorf("draintest: Clients is negative: %d", c.Clients)
+	case c.ExitTimeout < 0:
+		return c, fmt.Errorf("draintest: ExitTimeout is negative: %v", c.ExitTimeout)
+	}
+	return c, nil
+}
+
+// Roll rolls the server and reports what came of it. It returns when all that it
+// has started is over. An error means that the roll could not be done, and says
+// nothing about losses; the report then has what was counted until then. When
+// ctx ends, what runs is killed and its error returned.
+func Roll(ctx context.Context, c Config) (*Report, error) {
+	c, err := c.check()
+	if err != nil {
+		return nil, err
+	}
+	r := newRoller(c)
+	defer r.close()
+	old, err := r.start(ctx)
+	if err != nil {
+		return &r.report, err
+	}
+	r.routes.add(old.address())
+	r.load()
+	for range c.Terminations {
+		if old, err = r.replace(ctx, old); err != nil {
+			return &r.report, err
+		}
+	}
+	r.stopLoad()
+	return &r.report, nil
+}
+
+// replace starts the next server and terminates the old one.
+func (r *roller) replace(ctx context.Context, old instance) (next instance, err error) {
+	next, err = r.start(ctx)
+	if err != nil {
+		return nil, err
+	}
+	r.routes.add(next.address())
+	if !pause(ctx, r.Settle) {
+		return nil, ctx.Err()
+	}
+	t0 := time.Now()
+	known := r.routes.remove(old.address(), r.Propagation)
+	if err := old.terminate(); err != nil {
+		return nil, err
+	}
+	select {
+	case <-old.gone():
+	case <-time.After(r.ExitTimeout):
+		return nil, fmt.Errorf("draintest: the server has not left %v after it was told to", r.ExitTimeout)
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	r.report.Exits = append(r.report.Exits, time.Since(t0))
+	if err := old.err(); err != nil {
+		return nil, fmt.Errorf("draintest: the server left with an error: %w", err)
+	}
+	if !pause(ctx, time.Until(known)) {
+		return nil, ctx.Err()
+	}
+	return next, nil
+}
+
+// pause waits for d, and reports whether it could.
+func pause(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

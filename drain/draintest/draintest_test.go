@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Lameduck Authors
+
+package draintest_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/lameduck-go/lameduck/drain"
+	"github.com/lameduck-go/lameduck/drain/draintest"
+)
+
+// serverEnv makes the test binary a server in a process of its own.
+const serverEnv = "LAMEDUCK_TEST_SERVER"
+
+func TestMain(m *testing.M) {
+	switch os.Getenv(serverEnv) {
+	case "":
+		goleak.VerifyTestMain(m)
+	case "fails":
+		os.Stderr.WriteString("no database\n")
+		os.Exit(7)
+	case "drains":
+		ctx, _ := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+		command(ctx)
+	case "ignores SIGTERM":
+		signal.Ignore(syscall.SIGTERM)
+		command(context.Background())
+	}
+}
+
+// command serves $PORT and a readiness probe on $PROBE_PORT.
+func command(ctx context.Context) {
+	go http.ListenAndServe("127.0.0.1:"+os.Getenv("PROBE_PORT"), http.HandlerFunc(work))
+	l, err := net.Listen("tcp", "127.0.0.1:"+os.Getenv("PORT"))
+	if err != nil {
+		panic(err)
+	}
+	if err := drained(ctx, l); err != nil {
+		panic(err)
+	}
+}
+
+func work(w http.ResponseWriter, r *http.Request) {
+	io.Copy(io.Discard, r.Body)
+	time.Sleep(5 * time.Millisecond)
+	io.WriteString(w, "ok")
+}
+
+// drained serves l until ctx is done, and then drains it.
+func drained(ctx context.Context, l net.Listener) error {
+	s := &drain.Server{HTTP: &http.Server{Handler: http.HandlerFunc(work)}, Floor: 500 * time.Millisecond}
+	served := make(chan error, 1)
+	go func() { served <- s.Serve(l) }()
+	<-ctx.Done()
+	limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), 20*time.Second)
+	defer cancel()
+	_, err := s.Drain(limit)
+	<-served
+	return err
+}
+
+// shutDown serves l until ctx is done, and then calls Shutdown or Close.
+func shutDown(end func(*http.Server) error) func(context.Context, net.Listener) error {
+	return func(ctx context.Context, l net.Listener) error {
+		s := &http.Server{Handler: http.HandlerFunc(work)}
+		served := make(chan error, 1)
+		go func() { served <- s.Serve(l) }()
+		<-ctx.Done()
+		err := end(s)
+		<-served
+		return err
+	}
+}
+
+var config = draintest.Config{
+	Terminations: 2,
+	Propagation:  700 * time.Millisecond,
+	Settle:       300 * time.Millisecond,
+}
+
+func TestDrainLosesNothingWhereOthersLose(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		serve func(context.Context, net.Listener) error
+		loses bool
+	}{
+		{"http.Server.Close", shutDown((*http.Server).Close), true},
+		{"http.Server.Shutdown", shutDown(func(s *http.Server) error { return s.Shutdown(context.Background()) }), true},
+		{"drain.Server", drained, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c := config
+			c.Serve = tt.serve
+			report, err := draintest.Roll(t.Context(), c)
+			require.NoError(t, err)
+			t.Logf("%s:\n%s", tt.name, report)
+			assert.Equal(t, tt.loses, report.Lost() > 0)
+			assert.Len(t, report.Exits, 2)
+			for _, k := range report.Kinds {
+				assert.NotZero(t, k.OK, k.Kind)
+			}
+		})
+	}
+}
+
+func self(mode string) draintest.Config {
+	c := config
+	c.Command, c.Env, c.Terminations = os.Args[:1], []string{serverEnv + "=" + mode}, 1
+	return c
+}
+
+func TestCommandIsRolled(t *testing.T) {
+	report, err := draintest.Roll(t.Context(), self("drains"))
+	require.NoError(t, err)
+	assert.Zero(t, report.Lost(), "%s", report)
+	_, worst := report.Exit()
+	assert.GreaterOrEqual(t, worst, 500*time.Millisecond, "the floor")
+}
+
+func TestCommandThatDoesNotLeaveIsKilled(t *testing.T) {
+	c := self("ignores SIGTERM")
+	c.ExitTimeout = 200 * time.Millisecond
+	_, err := draintest.Roll(t.Context(), c)
+	assert.EqualError(t, err, "draintest: the server has not left 200ms after it was told to")
+}
+
+func TestCommandThatFailsIsQuoted(t *testing.T) {
+	_, err := draintest.Roll(t.Context(), self("fails"))
+	assert.EqualError(t, err, "draintest: the command ended before it was ready: exit status 7\nno database\n")
+}
+
+func TestServeThatFailsEndsTheRoll(t *testing.T) {
+	c := config
+	c.Serve = shutDown(func(s *http.Server) error { s.Close(); return errors.New("no way") })
+	c.Settle = -1
+	_, err := draintest.Roll(t.Context(), c)
+	assert.ErrorContains(t, err, "the server left with an error: no way")
+}
+
+func TestCancelledRollLeavesNothingBehind(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	c := self("drains")
+	c.Settle = time.Hour
+	_, err := draintest.Roll(ctx, c)
+	assert.ErrorIs(t, err, context.DeadlineExceeded)
+}
+
+func TestBadConfig(t *testing.T) {
+	serve := func(context.Context, net.Listener) error { return nil }
+	for _, tt := range []struct {
+		c    draintest.Config
+		want string
+	}{
+		{draintest.Config{}, "draintest: neither Command nor Serve is set"},
+		{draintest.Config{Command: []string{"x"}, Serve: serve}, "draintest: both Command and Serve are set"},
+		{draintest.Config{Serve: serve, Terminations: -1}, "draintest: Terminations is negative: -1"},
+		{draintest.Config{Serve: serve, Clients: -2}, "draintest: Clients is negative: -2"},
+		{draintest.Config{Serve: serve, ExitTimeout: -1}, "draintest: ExitTimeout is negative: -1ns"},
+	} {
+		_, err := draintest.Roll(t.Context(), tt.c)
+		assert.EqualError(t, err, tt.want)
+	}
+	_, err := draintest.Roll(t.Context(), draintest.Config{Command: []string{"/no/such/program"}})
+	assert.ErrorContains(t, err, "/no/such/program")
+}

@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Lameduck Authors
+
+package load
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/lameduck-go/lameduck/internal/sock"
+)
+
+const (
+	dialTimeout    = 3 * time.Second
+	requestTimeout = 10 * time.Second
+	// lossPause keeps a client from spinning while everything is refused, and
+	// so from inflating the count.
+	lossPause = 5 * time.Millisecond
+)
+
+// A Client is one client. It has at most one connection and never retries.
+type Client struct {
+	Kind   Kind
+	Path   string
+	Dial   func(context.Context) (net.Conn, error)
+	Record func(Result) // called from Run's goroutine, once for each request
+
+	timeout time.Duration // of a request; zero: requestTimeout
+	conn    net.Conn      // nil: none
+	br      *bufio.Reader
+	reused  bool
+}
+
+// Run sends requests until ctx is done, the first one at once, so that slow
+// clients have a connection from the beginning. It finishes what it has begun:
+// the end of ctx aborts no request.
+func (c *Client) Run(ctx context.Context) {
+	defer c.drop()
+	if c.timeout == 0 {
+		c.timeout = requestTimeout
+	}
+	for ctx.Err() == nil {
+		r := Result{Kind: c.Kind, Start: time.Now()}
+		c.send(context.WithoutCancel(ctx), &r)
+		r.Latency = time.Since(r.Start)
+		c.Record(r)
+		if r.Cause != OK {
+			think(ctx, lossPause)
+		}
+		think(ctx, c.Kind.Pace)
+	}
+}
+
+// think waits for half of d to one and a half, or until ctx is done.
+func think(ctx context.Context, d time.Duration) {
+	if d <= 0 {
+		return
+	}
+	timer := time.NewTimer(d/2 + rand.N(d))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
+
+// send sends one request, on a new connection if it needs one.
+func (c *Client) send(ctx context.Context, r *Result) {
+	// The last look before the first byte: a connection that has been closed by
+	// now is no loss. Nor is one that holds bytes nobody has asked for.
+	if c.conn != nil && (c.br.Buffered() > 0 || sock.Peek(c.conn) != sock.Empty) {
+		c.drop()
+	}
+	if c.conn == nil {
+		if err := c.dial(ctx); err != nil {
+			r.Cause, r.Err = classify(err, false), err
+			return
+		}
+	}
+	r.Local, r.Reused = c.conn.LocalAddr().String(), c.reused
+	c.reused = true
+	c.conn.SetDeadline(time.Now().Add(c.timeout))
+	if _, err := c.conn.Write(c.request()); err != nil {
+		r.Cause, r.Err = classify(err, false), fmt.Errorf("write: %w", err)
+		c.drop()
+		return
+	}
+	keep := c.receive(r)
+	if !keep || !c.Kind.KeepAlive {
+		c.drop()
+	}
+}
+
+func (c *Client) dial(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	conn, err := c.Dial(ctx)
+	if err != nil {
+		return fmt.Errorf("dial: %w", err)
+	}
+	c.conn, c.br, c.reused = conn, bufio.NewReader(conn), false
+	return nil
+}
+
+func (c *Client) drop() {
+	if c.conn != nil {
+		c.conn.Close()
+		c.conn = nil
+	}
+}
+
+// request returns the bytes of a request. A body is an id, so that a server's
+// log can be compared with the client's.
+func (c *Client) request() []byte {
+	connection := "keep-alive"
+	if !c.Kind.KeepAlive {
+		connection = "close"
+	}
+	b := fmt.Appendf(nil, "%s %s HTTP/1.1\r\nHost: localhost\r\nUser-Agent: load\r\nConnection: %s\r\n", c.Kind.Method, c.Path, connection)
+	if c.Kind.Method == http.MethodGet {
+		return append(b, "\r\n"...)
+	}
+	body := fmt.Sprintf("%016x", rand.Uint64())
+	return fmt.Appendf(b, "Content-Length: %d\r\n\r\n%s", len(body), body)
+}
+
+// receive reads the answer, and reports whether the connection may be kept.
+func (c *Client) receive(r *Result) (keep bool) {
+	if _, err := c.br.Peek(1); err != nil {
+		r.Cause, r.Err = classify(err, false), fmt.Errorf("read: %w", err)
+		return false
+	}
+	resp, err := c.response()
+	if err == nil {
+		r.Status, r.Server = resp.StatusCode, resp.Header.Get("Server-Id")
+		_, err = io.Copy(io.Discard, resp.Body)
+		resp.Body.Close()
+	}
+	if err != nil {
+		r.Cause, r.Err = classify(err, true), fmt.Errorf("answer: %w", err)
+		return false
+	}
+	if resp.StatusCode/100 != 2 {
+		r.Cause, r.Err = Status, fmt.Errorf("answer: %s", resp.Status)
+	}
+	return !resp.Close
+}
+
+// response reads the head of the answer, past those that only announce it.
+func (c *Client) response() (*http.Response, error) {
+	for {
+		resp, err := http.ReadResponse(c.br, &http.Request{Method: c.Kind.Method})
+		if err != nil || resp.StatusCode/100 != 1 || resp.StatusCode == http.StatusSwitchingProtocols {
+			return resp, err
+		}
+	}
+}

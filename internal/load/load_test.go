@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Lameduck Authors
+
+package load
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// A script is what a server does with one connection.
+type script func(t *testing.T, c *net.TCPConn, br *bufio.Reader)
+
+func read(t *testing.T, br *bufio.Reader) {
+	req, err := http.ReadRequest(br)
+	if assert.NoError(t, err) {
+		io.Copy(io.Discard, req.Body)
+	}
+}
+
+// Each script ends in a loss or in a closed connection.
+var (
+	resets = func(t *testing.T, c *net.TCPConn, br *bufio.Reader) { read(t, br); c.SetLinger(0) }
+	closes = func(t *testing.T, c *net.TCPConn, br *bufio.Reader) { read(t, br) }
+	cuts   = func(t *testing.T, c *net.TCPConn, br *bufio.Reader) {
+		read(t, br)
+		fmt.Fprint(c, "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf")
+	}
+	fails = func(t *testing.T, c *net.TCPConn, br *bufio.Reader) {
+		read(t, br)
+		fmt.Fprint(c, "HTTP/1.1 500 No\r\nConnection: close\r\nContent-Length: 2\r\n\r\nno")
+	}
+	hangs = func(t *testing.T, c *net.TCPConn, br *bufio.Reader) { read(t, br); io.Copy(io.Discard, br) }
+	// leaves answers one request and closes the connection when it is idle.
+	leaves = func(t *testing.T, c *net.TCPConn, br *bufio.Reader) {
+		read(t, br)
+		fmt.Fprint(c, "HTTP/1.1 200 OK\r\nServer-Id: s\r\nContent-Length: 2\r\n\r\nok")
+	}
+	// says answers two requests, the second one with a farewell.
+	says = func(t *testing.T, c *net.TCPConn, br *bufio.Reader) {
+		read(t, br)
+		fmt.Fprint(c, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+		read(t, br)
+		fmt.Fprint(c, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok")
+	}
+)
+
+func TestEveryOutcomeIsCountedOnce(t *testing.T) {
+	scripts := []script{resets, leaves, closes, says, cuts, fails, hangs, leaves}
+	want := []Cause{Reset, OK, Closed, OK, OK, Truncated, Status, Timeout, OK, Refused}
+
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	served := make(chan struct{})
+	go func() {
+		defer close(served)
+		for _, s := range scripts {
+			c, err := l.Accept()
+			if !assert.NoError(t, err) {
+				return
+			}
+			s(t, c.(*net.TCPConn), bufio.NewReader(c))
+			c.Close()
+		}
+		l.Close()
+	}()
+
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var got []Cause
+	c := &Client{
+		// The think time is for the close of an idle connection to arrive.
+		Kind:    Kind{Method: "POST", Pace: 40 * time.Millisecond, KeepAlive: true},
+		Path:    "/",
+		timeout: 200 * time.Millisecond,
+		Dial: func(ctx context.Context) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "tcp", l.Addr().String())
+		},
+		Record: func(r Result) {
+			got = append(got, r.Cause)
+			assert.Equal(t, r.Cause == OK, r.Err == nil, "%v: %v", r.Cause, r.Err)
+			if len(got) == len(want) {
+				cancel()
+			}
+		},
+	}
+	c.Run(ctx)
+	<-served
+	assert.Equal(t, want, got)
+}
+
+func TestRunFinishesWhatItHasBegun(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer l.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() {
+		c, err := l.Accept()
+		if !assert.NoError(t, err) {
+			return
+		}
+		defer c.Close()
+		read(t, bufio.NewReader(c))
+		cancel() // while the request is under way
+		fmt.Fprint(c, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+	}()
+	var got []Cause
+	c := &Client{
+		Kind:   Kind{Method: "GET", KeepAlive: true},
+		Path:   "/",
+		Dial:   func(context.Context) (net.Conn, error) { return net.Dial("tcp", l.Addr().String()) },
+		Record: func(r Result) { got = append(got, r.Cause) },
+	}
+	c.Run(ctx)
+	assert.Equal(t, []Cause{OK}, got)
+}
