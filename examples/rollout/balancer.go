@@ -135,6 +135,9 @@ func (b *balancer) serve(client *net.TCPConn) {
 	b.fates[addr] = fate{e.id, errors.Is(err, syscall.ECONNREFUSED)}
 	b.mu.Unlock()
 	if err != nil {
+		// As long as a RST takes, and long enough for the client to know that it
+		// is connected and from where.
+		time.Sleep(max(b.oneWay, time.Millisecond))
 		reset(client)
 		return
 	}

@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Lameduck Authors
+
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"flag"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) {
+	if strategy := os.Getenv(strategyEnv); strategy != "" {
+		replica(strategy) // as main does: the replicas are this program
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// TestRollout does the main job, small: the naive strategy loses requests, and
+// Lameduck none.
+func TestRollout(t *testing.T) {
+	out := filepath.Join(t.TempDir(), "sub", "page.html")
+	c, err := parse([]string{
+		"-replicas", "2", "-rate", "600", "-clients", "30", "-propagation", "400ms", "-floor", "400ms",
+		"-strategies", "shutdown,lameduck", "-json", "-out", out,
+	}, io.Discard)
+	require.NoError(t, err)
+	var stdout, stderr bytes.Buffer
+	code, err := run(t.Context(), c, &stdout, &stderr)
+	require.NoError(t, err)
+	t.Log(stderr.String())
+
+	var got []summary
+	require.NoError(t, json.Unmarshal(stdout.Bytes(), &got))
+	require.Len(t, got, 2)
+	assert.NotZero(t, got[0].Lost, "the baseline loses nothing, so this test tests nothing")
+	assert.Equal(t, "lameduck", got[1].Strategy)
+	assert.Zero(t, got[1].Lost)
+	assert.Zero(t, code)
+	for _, s := range got {
+		assert.Equal(t, s.Sent, s.OK+s.Lost)
+		assert.Equal(t, s.Lost, s.Refused+s.Reset+s.Closed+s.Other)
+		assert.NotZero(t, s.P99)
+	}
+	assert.GreaterOrEqual(t, got[1].MedianExit, 400*time.Millisecond, "the floor")
+
+	page, err := os.ReadFile(out)
+	require.NoError(t, err)
+	assert.Equal(t, 2, bytes.Count(page, []byte("<svg")))
+	assert.Equal(t, got[0].Lost, bytes.Count(page, []byte(`class="loss"`)), "a mark for each lost request")
+	for _, phase := range []string{"starting", "serving", "accept-window", "lingering"} {
+		assert.Contains(t, string(page), `class="`+phase+`"`)
+	}
+}
+
+func TestParse(t *testing.T) {
+	c, err := parse(nil, io.Discard)
+	require.NoError(t, err)
+	assert.Equal(t, allStrategies, c.strategies)
+
+	for _, tt := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"-replicas", "0"}, "-replicas 0: want 1 to 20"},
+		{[]string{"-rate", "-1"}, "-rate -1: want 1 to 20000"},
+		{[]string{"-clients", "1"}, "-clients 1: want 4 to 2000"},
+		{[]string{"-propagation", "1h"}, "-propagation 1h0m0s: want 0s to 20s"},
+		{[]string{"-floor", "-1s"}, "-floor -1s: want 0s to 15s"},
+		{[]string{"-sleep", "2m"}, "-sleep 2m0s: want 0s to 1m"},
+		{[]string{"-rtt", "-1s"}, "-rtt -1s: want 0s to 1s"},
+		{[]string{"-strategies", "exit,luck"}, `-strategies: "luck" is none of exit, shutdown, sleep, lameduck`},
+		{[]string{"-floor", "two"}, `invalid value "two" for flag -floor: parse error`},
+		{[]string{"-nonsense"}, "flag provided but not defined: -nonsense"},
+		{[]string{"extra"}, `unexpected argument "extra"`},
+	} {
+		_, err := parse(tt.args, io.Discard)
+		assert.EqualError(t, err, tt.want)
+	}
+	var usage bytes.Buffer
+	_, err = parse([]string{"-h"}, &usage)
+	assert.ErrorIs(t, err, flag.ErrHelp)
+	assert.Contains(t, usage.String(), "-propagation")
+}
+
+func TestPercentIsRoundedDown(t *testing.T) {
+	assert.Equal(t, "100.0", percent(100000, 100000))
+	assert.Equal(t, "99.9", percent(99999, 100000), "100.0 means all")
+	assert.Equal(t, "0.0", percent(0, 0))
+}
+
+func TestBalancerForgetsLateAndKeepsConnections(t *testing.T) {
+	backend, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer backend.Close()
+	go func() {
+		for {
+			c, err := backend.Accept()
+			if err != nil {
+				return
+			}
+			go func() { io.Copy(c, c); c.Close() }()
+		}
+	}()
+	b, err := newBalancer(time.Hour, 2*time.Millisecond)
+	require.NoError(t, err)
+	defer b.close()
+	e := &endpoint{"a", backend.Addr().String()}
+	b.add(e)
+	dial := func() net.Conn {
+		c, err := net.Dial("tcp", b.l.Addr().String())
+		require.NoError(t, err)
+		t.Cleanup(func() { c.Close() })
+		return c
+	}
+	echo := func(c net.Conn) {
+		t0 := time.Now()
+		_, err := c.Write([]byte("hello"))
+		require.NoError(t, err)
+		_, err = io.ReadFull(c, make([]byte, 5))
+		require.NoError(t, err)
+		assert.GreaterOrEqual(t, time.Since(t0), 2*time.Millisecond, "the round trip")
+	}
+	kept := dial()
+	echo(kept)
+	b.remove(e) // known in an hour
+	echo(dial())
+
+	backend.Close()
+	refused := dial()
+	_, err = refused.Read(make([]byte, 1))
+	assert.ErrorIs(t, err, syscall.ECONNRESET)
+	assert.Equal(t, fate{"a", true}, b.fate(refused.LocalAddr().String()))
+	echo(kept)
+}

@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Lameduck Authors
+
+package lifecycle_test
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/lameduck-go/lameduck/lifecycle"
+)
+
+// Components are declared in any order; what they depend on decides. Here the
+// worker ends by itself, and that begins the shutdown.
+func ExampleApp_Run() {
+	app := &lifecycle.App{
+		Logger: slog.New(slog.DiscardHandler),
+		Components: []lifecycle.Component{
+			{
+				Name:      "worker",
+				DependsOn: []string{"db"},
+				Run:       func(context.Context) error { fmt.Println("worker runs"); return nil },
+			},
+			{
+				Name:  "db",
+				Start: func(context.Context) error { fmt.Println("db opens"); return nil },
+				Stop:  func(context.Context) error { fmt.Println("db closes"); return nil },
+			},
+		},
+	}
+	if err := app.Run(context.Background()); err != nil {
+		fmt.Println(err)
+	}
+	// Output:
+	// db opens
+	// worker runs
+	// db closes
+}
+
+// What does not fit the grace period is an error before anything starts.
+func ExampleApp_Run_budget() {
+	app := &lifecycle.App{
+		GracePeriod: 10 * time.Second,
+		Floor:       8 * time.Second,
+		Components:  []lifecycle.Component{lifecycle.HTTP("web", &http.Server{Addr: ":8080"})},
+	}
+	fmt.Println(app.Run(context.Background()))
+	// Output:
+	// invalid configuration: component "web": the grace period of 10s is too short: pre-stop hook 0s + floor 8s + finishing requests 1.5s + stopping components 2s + reserve 2s = 13.5s
+}
