@@ -17,6 +17,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -53,14 +54,41 @@ func TestMain(m *testing.M) {
 type program struct {
 	t           *testing.T
 	cmd         *exec.Cmd
-	out         bytes.Buffer
+	out         output
 	addr, probe string
 }
 
-// start runs an example, and returns once its readiness probe passes.
+// An output keeps what a program prints, and tells when it has started.
+type output struct {
+	started chan struct{}
+
+	mu  sync.Mutex
+	buf bytes.Buffer // guarded by mu
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	started := []byte("instant=Started")
+	before := bytes.Contains(o.buf.Bytes(), started)
+	o.buf.Write(p)
+	if !before && bytes.Contains(o.buf.Bytes(), started) {
+		close(o.started)
+	}
+	return len(p), nil
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.buf.String()
+}
+
+// start runs an example, and returns once it says that it has started.
 func start(t *testing.T, name string, env ...string) *program {
 	t.Helper()
 	p := &program{t: t, addr: freeAddr(t), probe: freeAddr(t)}
+	p.out.started = make(chan struct{})
 	p.cmd = exec.CommandContext(t.Context(), filepath.Join(bin, name))
 	p.cmd.Env = append(environ(), "PORT="+port(p.addr), "PROBE_PORT="+port(p.probe))
 	p.cmd.Env = append(p.cmd.Env, env...)
@@ -71,7 +99,11 @@ func start(t *testing.T, name string, env ...string) *program {
 	p.cmd.Stdout, p.cmd.Stderr = &p.out, &p.out
 	require.NoError(t, p.cmd.Start())
 	t.Cleanup(func() { p.cmd.Process.Kill(); p.cmd.Wait() })
-	require.Eventually(t, func() bool { return p.get(p.probe, "/readyz") == 200 }, 10*time.Second, 5*time.Millisecond)
+	select {
+	case <-p.out.started:
+	case <-time.After(10 * time.Second):
+		require.Fail(t, "not started", p.out.String())
+	}
 	return p
 }
 
@@ -137,6 +169,8 @@ func TestContract(t *testing.T) {
 	for _, name := range programs {
 		t.Run(name, func(t *testing.T) {
 			p := start(t, name)
+			require.Eventually(t, func() bool { return p.get(p.probe, "/readyz") == 200 }, 10*time.Second, 5*time.Millisecond,
+				"the checks have run")
 			assert.Equal(t, []int{200, 200, 200}, []int{p.get(p.probe, "/livez"), p.get(p.probe, "/readyz"), p.get(p.probe, "/startupz")})
 			assert.Equal(t, 404, p.get(p.addr, "/readyz"), "the probes have a port of their own")
 			for _, tt := range []struct {

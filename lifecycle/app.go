@@ -92,7 +92,8 @@ type Component struct {
 	Stop func(ctx context.Context) error
 
 	// Ready is a readiness check under the component's name, as in
-	// [probes.Registry.AddReadiness].
+	// [probes.Registry.AddReadiness]. It is called from when Start has returned
+	// until the shutdown begins. An error fails the check and nothing else.
 	Ready func(ctx context.Context) error
 
 	// Server, if set, makes the component a server: it listens on Server.HTTP.Addr

@@ -19,7 +19,7 @@ var (
 // An Error is the failure of one component.
 type Error struct {
 	Component string // its name
-	Op        string // "start", "run", "drain" or "stop"
+	Op        string // "start", "run", "check", "drain" or "stop"
 	Err       error
 }
 
@@ -30,7 +30,7 @@ func (e *Error) Unwrap() error { return e.Err }
 // returned err:
 //
 //	0  clean
-//	1  a component failed while it ran or stopped
+//	1  a component failed while it ran or stopped, or its check panicked
 //	2  the configuration is invalid; nothing was started
 //	3  a component did not start; what had started was stopped
 //	4  something was cut or hung at the deadline

@@ -190,6 +190,36 @@ func TestFailedStartIsUndone(t *testing.T) {
 	})
 }
 
+func TestCheckWaitsForItsStartAndPassesAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var db *diary
+		a, log := app(lifecycle.Component{
+			Name:  "db",
+			Start: func(context.Context) error { time.Sleep(time.Minute); db = newDiary(); return nil },
+			Ready: func(context.Context) error { db.note("asked"); return nil }, // panics before the start
+		})
+		require.NoError(t, runFor(t, a, time.Minute+time.Second))
+		assert.Equal(t, []string{"0s asked"}, db.lines())
+		assert.NotContains(t, log.String(), "failing")
+	})
+}
+
+func TestCheckNameThatIsTakenFailsTheStart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		pass := func(context.Context) error { return nil }
+		d := newDiary()
+		c := d.component("db")
+		c.Ready = pass
+		a, _ := app(c)
+		a.Probes = new(probes.Registry)
+		require.NoError(t, a.Probes.AddReadiness(probes.Check{Name: "db", Func: pass}))
+		err := a.Run(t.Context())
+		require.ErrorIs(t, err, lifecycle.ErrStart)
+		assert.ErrorContains(t, err, `there is a readiness check "db" already`)
+		assert.Equal(t, []string{"1s db started", "3s db stopped"}, d.lines())
+	})
+}
+
 func TestSignalDuringStartUndoesWhatHasStarted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDiary()

@@ -157,7 +157,7 @@ func TestFaultyProgramIsGoneBeforeTheGracePeriod(t *testing.T) {
 		{"run ignores its context", "instant=Started", 4, []string{"component=guilty op=run", "lifecycle_test.faulty", "db stopped"}},
 		{"stop panics", "instant=Started", 1, []string{"component=guilty", "panic: odd", "db stopped"}},
 		{"flush hangs", "instant=Started", 4, []string{"component=flush", "lifecycle_test.faulty", "db stopped"}},
-		{"check panics", "odd", 0, []string{"guilty", "db stopped"}},
+		{"check panics", "panic: odd", 1, []string{"check=guilty", "check guilty: panic: odd", "db stopped"}},
 		{"check hangs", "instant=Started", 0, []string{"db stopped"}},
 		{"logger hangs", "instant=Started", 4, nil},
 	} {

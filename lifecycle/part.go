@@ -22,7 +22,7 @@ type part struct {
 
 	// The channels are closed by the process, each once, in this order. A
 	// channel's close publishes the fields that are named beside it.
-	startDone chan struct{} // startErr; a part that was never started has errNotStarted
+	startDone chan struct{} // startErr: nil if the part has to be stopped
 	runDone   chan struct{} // runErr
 	stopDone  chan struct{} // it has stopped, or was left behind
 
@@ -36,7 +36,7 @@ type part struct {
 	op string // what it is doing; guarded by mu
 }
 
-var errNotStarted = errors.New("not started")
+var errNotStarted = errors.New("not started, or failed to start")
 
 func newPart(c Component, height int) *part {
 	p := &part{

@@ -55,7 +55,7 @@ func newProcess(a *App) (*process, error) {
 	if p.budget, err = newBudget(a); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
 	}
-	if err := errors.Join(p.check(), p.register()); err != nil {
+	if err := p.check(); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
 	}
 	p.build()
@@ -103,15 +103,29 @@ func (p *process) checkServer(c Component) error {
 	return nil
 }
 
-// register adds the components' readiness checks to the registry.
-func (p *process) register() error {
-	var errs []error
-	for _, c := range p.app.Components {
-		if c.Ready != nil && c.Name != "" {
-			errs = append(errs, p.probes.AddReadiness(probes.Check{Name: c.Name, Func: c.Ready}))
-		}
+// register adds the readiness check of a part that has started. Before that
+// there is nothing to check, and a check may not be able to bear it.
+func (p *process) register(part *part) error {
+	if part.Ready == nil {
+		return nil
 	}
-	return errors.Join(errs...)
+	return p.probes.AddReadiness(probes.Check{Name: part.Name, Func: p.contain(part.Component)})
+}
+
+// contain returns the component's readiness check. A panic in it fails the
+// check; it is also a defect of the program, so the first one is noted for the
+// end.
+func (p *process) contain(c Component) func(context.Context) error {
+	var first sync.Once
+	return func(ctx context.Context) (err error) {
+		defer func() {
+			if v := recover(); v != nil {
+				err = fmt.Errorf("panic: %v", v)
+				first.Do(func() { p.fail(&Error{Component: c.Name, Op: "check", Err: err}) })
+			}
+		}()
+		return c.Ready(ctx)
+	}
 }
 
 // build makes the parts and ties them together.
@@ -207,20 +221,27 @@ func (p *process) startPart(ctx context.Context, part *part) error {
 		return nil
 	}
 	begin := time.Now()
-	err := <-part.spawn(ctx, "start", part.Start)
-	if err != nil {
-		if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+	if err := <-part.spawn(ctx, "start", part.Start); err != nil {
+		if ctx.Err() != nil {
+			p.log.Warn("start interrupted", "component", part.Name, "error", err)
 			return nil // told to stop, and did
 		}
-		part.startErr = fmt.Errorf("%w: %w", ErrStart, part.fail("start", err))
-		p.fail(part.startErr)
-		p.log.Error("component failed to start", "component", part.Name, "error", err)
-		return part.startErr
+		return p.failStart(part, err)
 	}
 	part.startErr = nil
 	p.log.Debug("component started", "component", part.Name, "took", time.Since(begin))
 	p.runPart(ctx, part)
+	if err := p.register(part); err != nil {
+		return p.failStart(part, err)
+	}
 	return nil
+}
+
+func (p *process) failStart(part *part, err error) error {
+	p.log.Error("component failed to start", "component", part.Name, "error", err)
+	err = fmt.Errorf("%w: %w", ErrStart, part.fail("start", err))
+	p.fail(err)
+	return err
 }
 
 // runPart calls the part's Run, in a context that outlives ctx: it ends when it
