@@ -23,6 +23,9 @@ const (
 	readyTimeout = 30 * time.Second
 	readyPoll    = 10 * time.Millisecond
 	keptOutput   = 4 << 10
+	// pipeWait is for how long a process that a command has left behind may hold
+	// its output open. Without it Wait would not return before that one ends.
+	pipeWait = time.Second
 )
 
 // A command is a server in a process of its own.
@@ -37,7 +40,7 @@ type command struct {
 
 // startCommand runs the command and waits until it is ready. On an error the
 // command may be running; the caller kills what it is given.
-func startCommand(ctx context.Context, c Config) (instance, error) {
+func startCommand(ctx context.Context, c Config, output io.Writer) (instance, error) {
 	port, probePort, err := freePorts()
 	if err != nil {
 		return nil, err
@@ -46,18 +49,21 @@ func startCommand(ctx context.Context, c Config) (instance, error) {
 		cmd:    exec.Command(c.Command[0], c.Command[1:]...),
 		addr:   "127.0.0.1:" + port,
 		ready:  "http://127.0.0.1:" + probePort + c.Ready,
-		output: &tail{w: c.Output},
+		output: &tail{w: output},
 		done:   make(chan struct{}),
 	}
 	p.cmd.Env = append(os.Environ(), "PORT="+port, "PROBE_PORT="+probePort)
 	p.cmd.Env = append(p.cmd.Env, c.Env...)
 	p.cmd.Stdout, p.cmd.Stderr = p.output, p.output
+	p.cmd.WaitDelay = pipeWait
 	if err := p.cmd.Start(); err != nil {
 		return nil, fmt.Errorf("draintest: %w", err)
 	}
 	go func() {
 		defer close(p.done)
-		p.result = p.cmd.Wait()
+		if p.result = p.cmd.Wait(); errors.Is(p.result, exec.ErrWaitDelay) {
+			p.result = nil // it has left well, only not its children
+		}
 	}()
 	return p, p.waitReady(ctx)
 }
@@ -101,6 +107,7 @@ func (p *command) waitReady(ctx context.Context) error {
 func (p *command) address() string       { return p.addr }
 func (p *command) gone() <-chan struct{} { return p.done }
 func (p *command) kill()                 { p.cmd.Process.Kill() }
+func (p *command) said() string          { return "\n" + p.output.String() }
 
 func (p *command) terminate() error {
 	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
@@ -120,19 +127,37 @@ func (p *command) err() error {
 // range from which Linux takes those of outgoing connections, so that no client
 // has taken one by the time the command binds it.
 func freePorts() (a, b string, err error) {
-	var found []string
 	for range 1000 {
 		port := strconv.Itoa(20000 + rand.N(12000))
+		if port == a {
+			continue
+		}
 		l, err := net.Listen("tcp", net.JoinHostPort("", port))
 		if err != nil {
 			continue
 		}
 		l.Close()
-		if found = append(found, port); len(found) == 2 && found[0] != found[1] {
-			return found[0], found[1], nil
+		if a != "" {
+			return a, port, nil
 		}
+		a = port
 	}
 	return "", "", errors.New("draintest: no free port between 20000 and 31999")
+}
+
+// A locked writer is one that the commands of a roll write to side by side.
+type locked struct {
+	mu sync.Mutex
+	w  io.Writer // guarded by mu; nil discards
+}
+
+func (l *locked) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.w == nil {
+		return len(p), nil
+	}
+	return l.w.Write(p)
 }
 
 // A tail passes on what is written and keeps the end of it.
@@ -148,10 +173,7 @@ func (t *tail) Write(p []byte) (int, error) {
 	t.end = append(t.end, p...)
 	t.end = t.end[max(0, len(t.end)-keptOutput):]
 	t.mu.Unlock()
-	if t.w != nil {
-		return t.w.Write(p)
-	}
-	return len(p), nil
+	return t.w.Write(p)
 }
 
 func (t *tail) String() string {

@@ -48,12 +48,14 @@ type Config struct {
 	// Env is added to the command's environment, which is that of this process.
 	Env []string
 
-	// Output receives what the commands print. Nil discards it; the last part of
-	// it is in the error when a command fails.
+	// Output receives what the commands print, one write at a time. Nil discards
+	// it; the last part of it is in the error when a command fails.
 	Output io.Writer
 
 	// Serve serves l in this process until ctx is done, which stands for SIGTERM,
-	// and returns when it is off the air. Its error ends the roll.
+	// and returns when it is off the air. Its error ends the roll. When it
+	// returns, l and the connections that l has accepted are closed, as the end of
+	// a process would close them. Several calls run side by side.
 	Serve func(ctx context.Context, l net.Listener) error
 
 	Path  string // of the requests; empty: "/work"
@@ -115,7 +117,7 @@ func Roll(ctx context.Context, c Config) (*Report, error) {
 		return nil, err
 	}
 	r := newRoller(c)
-	defer r.close()
+	defer r.close() // by force
 	old, err := r.start(ctx)
 	if err != nil {
 		return &r.report, err
@@ -128,7 +130,7 @@ func Roll(ctx context.Context, c Config) (*Report, error) {
 		}
 	}
 	r.stopLoad()
-	return &r.report, nil
+	return &r.report, r.end(ctx, old, nil)
 }
 
 // replace starts the next server and terminates the old one.
@@ -138,39 +140,68 @@ func (r *roller) replace(ctx context.Context, old instance) (next instance, err 
 		return nil, err
 	}
 	r.routes.add(next.address())
-	if !pause(ctx, r.Settle) {
-		return nil, ctx.Err()
+	if err := await(ctx, r.Settle, old, next); err != nil {
+		return nil, err
 	}
 	t0 := time.Now()
 	known := r.routes.remove(old.address(), r.Propagation)
-	if err := old.terminate(); err != nil {
+	if err := r.end(ctx, old, next); err != nil {
 		return nil, err
-	}
-	select {
-	case <-old.gone():
-	case <-time.After(r.ExitTimeout):
-		return nil, fmt.Errorf("draintest: the server has not left %v after it was told to", r.ExitTimeout)
-	case <-ctx.Done():
-		return nil, ctx.Err()
 	}
 	r.report.Exits = append(r.report.Exits, time.Since(t0))
 	if err := old.err(); err != nil {
 		return nil, fmt.Errorf("draintest: the server left with an error: %w", err)
 	}
-	if !pause(ctx, time.Until(known)) {
-		return nil, ctx.Err()
-	}
-	return next, nil
+	return next, await(ctx, time.Until(known), next, nil)
 }
 
-// pause waits for d, and reports whether it could.
-func pause(ctx context.Context, d time.Duration) bool {
+// end terminates a server and waits until it is gone, while next, unless it is
+// nil, stays.
+func (r *roller) end(ctx context.Context, old, next instance) error {
+	if err := old.terminate(); err != nil {
+		return err
+	}
+	timer := time.NewTimer(r.ExitTimeout)
+	defer timer.Stop()
+	select {
+	case <-old.gone():
+		return nil
+	case <-gone(next):
+		return early(next)
+	case <-timer.C:
+		return fmt.Errorf("draintest: the server has not left %v after it was told to%s", r.ExitTimeout, old.said())
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// await waits for d. It is an error when one of two servers, of which one may be
+// nil, leaves meanwhile: nobody has told it to.
+func await(ctx context.Context, d time.Duration, a, b instance) error {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
-		return true
+		return nil
+	case <-gone(a):
+		return early(a)
+	case <-gone(b):
+		return early(b)
 	case <-ctx.Done():
-		return false
+		return ctx.Err()
 	}
+}
+
+func gone(i instance) <-chan struct{} {
+	if i == nil {
+		return nil
+	}
+	return i.gone()
+}
+
+func early(i instance) error {
+	if err := i.err(); err != nil {
+		return fmt.Errorf("draintest: the server left before it was told to: %w", err)
+	}
+	return errors.New("draintest: the server left before it was told to" + i.said())
 }

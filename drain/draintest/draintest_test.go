@@ -36,8 +36,18 @@ func TestMain(m *testing.M) {
 	case "drains":
 		ctx, _ := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 		command(ctx)
+	case "chatty":
+		ctx, _ := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+		go func() {
+			for {
+				os.Stdout.WriteString("line\n")
+				time.Sleep(time.Millisecond)
+			}
+		}()
+		command(ctx)
 	case "ignores SIGTERM":
 		signal.Ignore(syscall.SIGTERM)
+		os.Stderr.WriteString("I stay\n")
 		command(context.Background())
 	}
 }
@@ -135,7 +145,7 @@ func TestCommandThatDoesNotLeaveIsKilled(t *testing.T) {
 	c := self("ignores SIGTERM")
 	c.ExitTimeout = 200 * time.Millisecond
 	_, err := draintest.Roll(t.Context(), c)
-	assert.EqualError(t, err, "draintest: the server has not left 200ms after it was told to")
+	assert.EqualError(t, err, "draintest: the server has not left 200ms after it was told to\nI stay\n")
 }
 
 func TestCommandThatFailsIsQuoted(t *testing.T) {

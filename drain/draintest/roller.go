@@ -6,7 +6,6 @@ package draintest
 import (
 	"context"
 	"errors"
-	"fmt"
 	"math/rand/v2"
 	"net"
 	"slices"
@@ -19,6 +18,7 @@ import (
 // A roller is one call of Roll. It owns the servers and the clients.
 type roller struct {
 	Config
+	output    *locked
 	routes    routes
 	instances []instance
 	clients   sync.WaitGroup
@@ -30,7 +30,7 @@ type roller struct {
 }
 
 func newRoller(c Config) *roller {
-	r := &roller{Config: c}
+	r := &roller{Config: c, output: &locked{w: c.Output}}
 	r.loading, r.cancel = context.WithCancel(context.Background())
 	for _, k := range load.Kinds() {
 		r.report.Kinds = append(r.report.Kinds, KindReport{Kind: k.Name})
@@ -45,7 +45,7 @@ func (r *roller) start(ctx context.Context) (instance, error) {
 	if r.Serve != nil {
 		i, err = startFunc(r.Serve)
 	} else {
-		i, err = startCommand(ctx, r.Config)
+		i, err = startCommand(ctx, r.Config, r.output)
 	}
 	if i != nil {
 		r.instances = append(r.instances, i)
@@ -85,9 +85,10 @@ func (r *roller) stopLoad() {
 	r.clients.Wait()
 }
 
-// close ends what still runs, by force if need be, and waits for it.
+// close ends what still runs, by force, and waits for it. The servers go first: a
+// client finishes what it has begun, and with a server that hangs that is long.
 func (r *roller) close() {
-	r.stopLoad()
+	r.cancel()
 	for _, i := range r.instances {
 		i.kill()
 	}
@@ -97,6 +98,7 @@ func (r *roller) close() {
 		case <-time.After(r.ExitTimeout): // a function that does not return
 		}
 	}
+	r.clients.Wait()
 }
 
 // Routes are the servers as each client knows them.
@@ -175,34 +177,6 @@ type instance interface {
 	terminate() error
 	kill()
 	gone() <-chan struct{}
-	err() error // how it has ended; only after gone
+	err() error   // how it has ended; only after gone
+	said() string // what it has printed last, for an error
 }
-
-// A function is a server in this process.
-type function struct {
-	addr   string
-	cancel context.CancelFunc
-	done   chan struct{}
-	result error
-}
-
-func startFunc(serve func(context.Context, net.Listener) error) (instance, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return nil, fmt.Errorf("draintest: %w", err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	f := &function{addr: l.Addr().String(), cancel: cancel, done: make(chan struct{})}
-	go func() {
-		defer close(f.done)
-		defer l.Close()
-		f.result = serve(ctx, l)
-	}()
-	return f, nil
-}
-
-func (f *function) address() string       { return f.addr }
-func (f *function) terminate() error      { f.cancel(); return nil }
-func (f *function) kill()                 { f.cancel() }
-func (f *function) gone() <-chan struct{} { return f.done }
-func (f *function) err() error            { return f.result }

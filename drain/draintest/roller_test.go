@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Lameduck Authors
+
+package draintest_test
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/lameduck-go/lameduck/drain/draintest"
+)
+
+func slow(w http.ResponseWriter, _ *http.Request) {
+	time.Sleep(50 * time.Millisecond)
+	w.Write([]byte("ok"))
+}
+
+// hang reads the body first: only then does net/http notice a closed connection.
+func hang(_ http.ResponseWriter, r *http.Request) {
+	io.Copy(io.Discard, r.Body)
+	<-r.Context().Done()
+}
+
+// A function that returns cuts what it has not finished, as a process would.
+func TestServeThatReturnsTooEarlyLoses(t *testing.T) {
+	c := config
+	c.Serve = func(ctx context.Context, l net.Listener) error {
+		go (&http.Server{Handler: http.HandlerFunc(slow)}).Serve(l)
+		<-ctx.Done()
+		time.Sleep(c.Propagation)
+		return nil
+	}
+	report, err := draintest.Roll(t.Context(), c)
+	require.NoError(t, err)
+	t.Logf("\n%s", report)
+	assert.NotZero(t, report.Lost())
+}
+
+func TestServerThatLeavesUntoldIsAnError(t *testing.T) {
+	c := config
+	var calls atomic.Int32
+	c.Serve = func(ctx context.Context, l net.Listener) error {
+		if calls.Add(1) == 1 {
+			return nil
+		}
+		return drained(ctx, l)
+	}
+	_, err := draintest.Roll(t.Context(), c)
+	assert.EqualError(t, err, "draintest: the server left before it was told to")
+}
+
+func TestOutputIsWrittenByOneAtATime(t *testing.T) {
+	c := self("chatty")
+	var b bytes.Buffer
+	c.Output = &b
+	_, err := draintest.Roll(t.Context(), c)
+	require.NoError(t, err)
+	assert.Contains(t, b.String(), "line\n")
+}
+
+func TestOrphanWithTheOutputOpenIsNotWaitedFor(t *testing.T) {
+	c := self("drains")
+	c.Command = []string{"/bin/sh", "-c", "sleep 20 & exec " + os.Args[0]}
+	c.ExitTimeout = 10 * time.Second
+	t0 := time.Now()
+	report, err := draintest.Roll(t.Context(), c)
+	require.NoError(t, err)
+	assert.Zero(t, report.Lost(), "%s", report)
+	assert.Less(t, time.Since(t0), 10*time.Second)
+}
+
+func TestEndOfContextDoesNotWaitForRequestsThatHang(t *testing.T) {
+	c := config
+	c.Settle = time.Hour
+	c.Serve = func(ctx context.Context, l net.Listener) error {
+		go (&http.Server{Handler: http.HandlerFunc(hang)}).Serve(l)
+		<-ctx.Done()
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	t0 := time.Now()
+	_, err := draintest.Roll(ctx, c)
+	assert.ErrorIs(t, err, context.DeadlineExceeded)
+	assert.Less(t, time.Since(t0), 5*time.Second)
+}
