@@ -39,6 +39,7 @@ const (
 type conn struct {
 	net.Conn
 	srv      *Server
+	tls      bool // TLS is spoken over it
 	accepted time.Time
 
 	reads    atomic.Uint64 // how often bytes have come in
@@ -134,9 +135,21 @@ func (c *conn) CloseWrite() error {
 // NetConn returns the connection as it was accepted.
 func (c *conn) NetConn() net.Conn { return c.Conn }
 
-// Close closes the connection and lets the server forget it.
+// Close closes the connection. net/http says by StateClosed when it has done with
+// it, a little later; of a hijacked one this is the last that is heard.
 func (c *conn) Close() error {
 	err := c.Conn.Close()
+	c.mu.Lock()
+	hijacked := c.state == stateHijacked
+	c.mu.Unlock()
+	if hijacked {
+		c.ended()
+	}
+	return err
+}
+
+// ended notes that nothing will come on c any more.
+func (c *conn) ended() {
 	c.mu.Lock()
 	gone := !c.closed && len(c.inFlight) == 0
 	c.closed = true
@@ -144,7 +157,6 @@ func (c *conn) Close() error {
 	if gone {
 		c.srv.remove(c)
 	}
-	return err
 }
 
 // begin notes that a handler starts on r, and reports whether this is the first
@@ -213,7 +225,7 @@ func (c *conn) sweep(now time.Time) time.Time {
 	case stateIdle:
 		due = c.idleDueLocked()
 	case stateNew:
-		if c.reads.Load() != c.mark && !c.srv.tls {
+		if c.reads.Load() != c.mark && !c.tls {
 			return time.Time{} // half a request: it is owed the rest
 		}
 		due = c.silentDueLocked(now)

@@ -418,11 +418,18 @@ func TestCallersHooksGoOnWorking(t *testing.T) {
 				_, readsFrom := w.(io.ReaderFrom)
 				assert.True(t, flushes && hijacks && readsFrom)
 			}),
-			BaseContext: func(net.Listener) context.Context { return context.WithValue(t.Context(), key{}, "base") },
-			ConnContext: func(ctx context.Context, _ net.Conn) context.Context {
+			BaseContext: func(got net.Listener) context.Context {
+				assert.Same(t, l, got)
+				return context.WithValue(t.Context(), key{}, "base")
+			},
+			ConnContext: func(ctx context.Context, nc net.Conn) context.Context {
+				assert.Equal(t, "*net.pipe", fmt.Sprintf("%T", nc), "the connection as it was accepted")
 				return context.WithValue(ctx, key{}, ctx.Value(key{}).(string)+"+conn")
 			},
-			ConnState: func(_ net.Conn, s http.ConnState) { states = append(states, s) },
+			ConnState: func(nc net.Conn, s http.ConnState) {
+				states = append(states, s)
+				assert.Equal(t, "*net.pipe", fmt.Sprintf("%T", nc), "the connection as it was accepted")
+			},
 		}
 		srv.HTTP.RegisterOnShutdown(func() { close(shutdown) })
 		r := &rig{t: t, srv: srv, l: l, served: make(chan error, 1)}
@@ -433,7 +440,6 @@ func TestCallersHooksGoOnWorking(t *testing.T) {
 		_, _, err := r.drain(28 * time.Second)
 		require.NoError(t, err)
 		<-shutdown
-		synctest.Wait() // net/http calls ConnState after it has closed
 		assert.Equal(t, []http.ConnState{http.StateNew, http.StateActive, http.StateIdle, http.StateClosed}, states)
 	})
 }

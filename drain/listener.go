@@ -27,6 +27,7 @@ var errListenerDrained = errors.New("drain: listener closed")
 type listener struct {
 	net.Listener
 	srv    *Server
+	tls    bool          // its connections speak TLS
 	until  atomic.Int64  // the server's clock by which the queue must be empty; 0: open
 	once   sync.Once     // guards the closing of closed
 	closed chan struct{} // closed when Accept will not be called again
@@ -50,7 +51,7 @@ func (l *listener) Accept() (net.Conn, error) {
 		c, err := l.Listener.Accept()
 		switch {
 		case err == nil:
-			return l.srv.track(c), nil
+			return l.srv.track(c, l.tls), nil
 		case l.until.Load() == 0:
 			return nil, err
 		case until != 0 && time.Since(start) >= acceptGap:

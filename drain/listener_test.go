@@ -61,6 +61,7 @@ func TestAcceptQueueIsEmptiedBeforeTheClose(t *testing.T) {
 		_, err = c.Write([]byte("answer"))
 		require.NoError(t, err)
 		c.Close()
+		c.(*conn).ended() // as net/http says by its state
 	}
 	l.finish()
 	for _, c := range clients {

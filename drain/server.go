@@ -34,8 +34,10 @@ var ErrCut = errors.New("drain: cut at the deadline")
 type Server struct {
 	// HTTP is the server to be served and drained. It is required. Serve wraps
 	// its Handler, ConnState, ConnContext and BaseContext; what the caller has
-	// put there goes on working. The caller must not call its Serve, Shutdown,
-	// Close or SetKeepAlivesEnabled.
+	// put there goes on working, and is given the connection and the listener as
+	// they are. A hijacked connection is of a type of this package; its NetConn
+	// method returns the one that was accepted. The caller must not call HTTP's
+	// Serve, Shutdown, Close or SetKeepAlivesEnabled.
 	HTTP *http.Server
 
 	// Floor is the shortest time for which new connections are still accepted
@@ -74,7 +76,6 @@ type Server struct {
 	// accept window. Nil means [IsProbe].
 	IsProbe func(*http.Request) bool
 
-	tls      bool // set by ServeTLS, before the first connection
 	prepare  sync.Once
 	drained  chan struct{} // closed when report and drainErr are set
 	report   Report
@@ -114,29 +115,28 @@ func (s *Server) in() phase     { return phase(s.phase.Load()) }
 // closes l in every case. It returns an error at once when HTTP is nil, and
 // ErrServerClosed when Drain was called before.
 func (s *Server) Serve(l net.Listener) error {
-	return s.serve(l, func(l net.Listener) error { return s.HTTP.Serve(l) })
+	return s.serve(&listener{Listener: l}, func(l net.Listener) error { return s.HTTP.Serve(l) })
 }
 
 // ServeTLS is like Serve for TLS connections. The files may be empty when
 // HTTP.TLSConfig has a certificate, as for [http.Server.ServeTLS].
 func (s *Server) ServeTLS(l net.Listener, certFile, keyFile string) error {
-	s.tls = true
-	return s.serve(l, func(l net.Listener) error { return s.HTTP.ServeTLS(l, certFile, keyFile) })
+	return s.serve(&listener{Listener: l, tls: true}, func(l net.Listener) error { return s.HTTP.ServeTLS(l, certFile, keyFile) })
 }
 
-func (s *Server) serve(l net.Listener, accept func(net.Listener) error) error {
+func (s *Server) serve(l *listener, accept func(net.Listener) error) error {
+	l.srv, l.closed = s, make(chan struct{})
 	if s.HTTP == nil {
 		l.Close()
 		return errors.New("drain: Server.HTTP is nil")
 	}
 	s.prepare.Do(s.wrap)
-	wl := &listener{Listener: l, srv: s, closed: make(chan struct{})}
-	if !s.add(wl) {
+	if !s.add(l) {
 		l.Close()
 		return http.ErrServerClosed
 	}
-	defer wl.finish()
-	err := accept(wl)
+	defer l.finish()
+	err := accept(l)
 	if s.in() != serving {
 		return http.ErrServerClosed
 	}
@@ -178,7 +178,7 @@ func (s *Server) wrap() {
 func (s *Server) connContext(next func(context.Context, net.Conn) context.Context) func(context.Context, net.Conn) context.Context {
 	return func(ctx context.Context, nc net.Conn) context.Context {
 		if next != nil {
-			ctx = next(ctx, nc)
+			ctx = next(ctx, accepted(nc))
 		}
 		return context.WithValue(ctx, connKey{}, tracked(nc))
 	}
@@ -186,16 +186,20 @@ func (s *Server) connContext(next func(context.Context, net.Conn) context.Contex
 
 func (s *Server) connState(next func(net.Conn, http.ConnState)) func(net.Conn, http.ConnState) {
 	return func(nc net.Conn, state http.ConnState) {
-		if c := tracked(nc); c != nil {
-			switch state {
-			case http.StateIdle:
-				c.idle()
-			case http.StateHijacked:
-				c.hijacked()
-			}
+		if next != nil { // first: once the server knows of the last end, Drain returns
+			next(accepted(nc), state)
 		}
-		if next != nil {
-			next(nc, state)
+		c := tracked(nc)
+		if c == nil {
+			return
+		}
+		switch state {
+		case http.StateIdle:
+			c.idle()
+		case http.StateHijacked:
+			c.hijacked()
+		case http.StateClosed:
+			c.ended()
 		}
 	}
 }
@@ -206,6 +210,9 @@ func (s *Server) baseContext(next func(net.Listener) context.Context) func(net.L
 	return func(l net.Listener) context.Context {
 		ctx := context.Background()
 		if next != nil {
+			if ours, ok := l.(*listener); ok {
+				l = ours.Listener
+			}
 			ctx = next(l)
 		}
 		ctx, cancel := context.WithCancelCause(ctx)
@@ -243,8 +250,8 @@ func (s *Server) Open() int {
 }
 
 // track takes over a connection that was just accepted.
-func (s *Server) track(nc net.Conn) *conn {
-	c := &conn{Conn: nc, srv: s, accepted: time.Now()}
+func (s *Server) track(nc net.Conn, tls bool) *conn {
+	c := &conn{Conn: nc, srv: s, tls: tls, accepted: time.Now()}
 	s.mu.Lock()
 	s.conns[c] = struct{}{}
 	s.mu.Unlock()
@@ -277,6 +284,14 @@ func tracked(nc net.Conn) *conn {
 	}
 	c, _ := nc.(*conn)
 	return c
+}
+
+// accepted returns nc as the caller's hooks are to see it.
+func accepted(nc net.Conn) net.Conn {
+	if c, ok := nc.(*conn); ok {
+		return c.Conn
+	}
+	return nc
 }
 
 // EnvironmentFloor returns the floor of a Server that sets none: DefaultFloor
