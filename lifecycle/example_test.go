@@ -13,6 +13,28 @@ import (
 	"github.com/lameduck-go/lameduck/lifecycle"
 )
 
+// A store is a dependency of the service.
+type store struct{}
+
+func (*store) Open(context.Context) error                    { return nil }
+func (*store) Close(context.Context) error                   { return nil }
+func (*store) Ping(context.Context) error                    { return nil }
+func (*store) orders(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "none") }
+
+// The whole main of a service with a dependency and a probe listener.
+func ExampleMain() {
+	db := &store{}
+	mux := http.NewServeMux()
+	mux.HandleFunc("/orders", db.orders)
+	lifecycle.Main(&lifecycle.App{
+		ProbeAddr: ":8081", // /livez, /readyz, /startupz
+		Components: []lifecycle.Component{
+			{Name: "db", Start: db.Open, Stop: db.Close, Ready: db.Ping},
+			lifecycle.HTTP("http", &http.Server{Addr: ":8080", Handler: mux}, "db"),
+		},
+	})
+}
+
 // Components are declared in any order; what they depend on decides. Here the
 // worker ends by itself, and that begins the shutdown.
 func ExampleApp_Run() {

@@ -101,8 +101,8 @@ func (r *Report) Exit() (median, worst time.Duration) {
 	if len(r.Exits) == 0 {
 		return 0, 0
 	}
-	exits := slices.Sorted(slices.Values(r.Exits))
-	return exits[len(exits)/2], exits[len(exits)-1]
+	exits, n := slices.Sorted(slices.Values(r.Exits)), len(r.Exits)
+	return (exits[(n-1)/2] + exits[n/2]) / 2, exits[n-1]
 }
 
 // String returns the report as a table.

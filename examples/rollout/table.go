@@ -11,6 +11,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/lameduck-go/lameduck/drain/draintest"
 	"github.com/lameduck-go/lameduck/internal/load"
 )
 
@@ -65,9 +66,7 @@ func (r *rollout) summary() summary {
 	if n := len(latencies); n > 0 {
 		s.P99 = latencies[n*99/100]
 	}
-	if exits := slices.Sorted(slices.Values(r.Exits)); len(exits) > 0 {
-		s.MedianExit, s.WorstExit = exits[len(exits)/2], exits[len(exits)-1]
-	}
+	s.MedianExit, s.WorstExit = (&draintest.Report{Exits: r.Exits}).Exit()
 	return s
 }
 
