@@ -57,6 +57,8 @@ type App struct {
 
 	// Logger receives the story of start and stop. Nil means [slog.Default].
 	Logger *slog.Logger
+
+	ran int32 // 1 once it has been run; atomic
 }
 
 // Defaults for the fields of [App].

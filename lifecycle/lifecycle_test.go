@@ -356,6 +356,7 @@ func TestAllErrorsAreJoined(t *testing.T) {
 func TestInvalidConfiguration(t *testing.T) {
 	started := false
 	start := func(context.Context) error { started = true; return nil }
+	shared := new(http.Server)
 	server := func(floor time.Duration) *drain.Server {
 		return &drain.Server{HTTP: new(http.Server), Floor: floor}
 	}
@@ -376,6 +377,8 @@ func TestInvalidConfiguration(t *testing.T) {
 			"dependency cycle: a -> b -> a"},
 		{"nil server", [2]string{}, lifecycle.App{Components: []lifecycle.Component{lifecycle.HTTP("web", nil)}},
 			`component "web": the server is nil`},
+		{"one server twice", [2]string{}, lifecycle.App{Components: []lifecycle.Component{lifecycle.HTTP("a", shared), lifecycle.HTTP("b", shared)}},
+			`components "a" and "b" have the same server`},
 		{"server with a start", [2]string{}, lifecycle.App{Components: []lifecycle.Component{{Name: "web", Server: server(0), Start: start}}},
 			`component "web": a server has no Start, Run or Stop of its own`},
 		{"floor longer than the grace period", [2]string{}, lifecycle.App{
@@ -404,6 +407,14 @@ func TestInvalidConfiguration(t *testing.T) {
 			assert.False(t, started, "nothing is started")
 		})
 	}
+}
+
+func TestAppRunsOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, _ := app()
+		require.NoError(t, runFor(t, a, time.Second))
+		assert.EqualError(t, a.Run(t.Context()), "invalid configuration: the App has been run before")
+	})
 }
 
 func TestConfiguredTimesWinOverTheEnvironment(t *testing.T) {

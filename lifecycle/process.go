@@ -8,7 +8,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/lameduck-go/lameduck/internal/graph"
@@ -58,6 +60,9 @@ func newProcess(a *App) (*process, error) {
 	if err := p.check(); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
 	}
+	if !atomic.CompareAndSwapInt32(&a.ran, 0, 1) {
+		return nil, fmt.Errorf("%w: the App has been run before", ErrConfig)
+	}
 	p.build()
 	return p, nil
 }
@@ -68,13 +73,19 @@ func (p *process) check() error {
 	if p.budget.total() <= 0 {
 		errs = append(errs, p.budget.check(p.budget.floor))
 	}
+	served := make(map[*http.Server]string)
 	for i, c := range p.app.Components {
 		if c.Name == "" {
 			errs = append(errs, fmt.Errorf("component %d has no name", i))
 		}
-		if c.Server != nil {
-			errs = append(errs, p.checkServer(c))
+		if c.Server == nil {
+			continue
 		}
+		errs = append(errs, p.checkServer(c))
+		if other, ok := served[c.Server.HTTP]; ok && c.Server.HTTP != nil {
+			errs = append(errs, fmt.Errorf("components %q and %q have the same server", other, c.Name))
+		}
+		served[c.Server.HTTP] = c.Name
 	}
 	return errors.Join(append(errs, graph.Check(nodes(p.app.Components)))...)
 }
