@@ -21,6 +21,16 @@ import (
 // connKey is the key of a request's *conn in its context.
 type connKey struct{}
 
+// minLinger is how long every idle connection is kept after the listener is
+// closed, however long it has been idle before: more of those that speak once in
+// a few seconds get to be told.
+const minLinger = 300 * time.Millisecond
+
+// halfRequest is for how long a client may pause in the middle of a request's
+// header once the listener is closed. It is what net/http gives a new connection
+// in Shutdown.
+const halfRequest = 5 * time.Second
+
 // A connState is what a connection is doing, as far as a drain must know.
 type connState int
 
@@ -48,6 +58,8 @@ type conn struct {
 	mu       sync.Mutex // guards what follows; nothing is called under it but the socket
 	state    connState
 	mark     uint64        // reads when the connection fell idle
+	seen     uint64        // reads when the drain last looked
+	seenAt   time.Time     // when seen last changed; zero: not looked yet
 	since    time.Time     // when it fell idle while draining; zero: before T0
 	idleFor  time.Duration // how long it may be idle; zero: not settled yet
 	traffic  bool          // it has brought a request that is not a probe
@@ -101,13 +113,13 @@ func (c *conn) revive() {
 }
 
 // expireLocked asks the goroutine that reads from c to end it, if nothing has
-// come in since mark. It asks again when called again, because net/http may have
-// set a deadline of its own after the first time.
-func (c *conn) expireLocked() bool {
+// come in since reads was as given. It asks again when called again, because
+// net/http may have set a deadline of its own after the first time.
+func (c *conn) expireLocked(reads uint64) bool {
 	// The order matters: Read adds to reads before it looks at expiring, so one
 	// of the two sides sees the other.
 	c.expiring.Store(true)
-	if c.reads.Load() != c.mark {
+	if c.reads.Load() != reads {
 		c.expiring.Store(false)
 		return false
 	}
@@ -171,7 +183,12 @@ func (c *conn) begin(r *http.Request, probe bool) (id uint64, first bool) {
 	c.lastID++
 	c.inFlight = append(c.inFlight, request{c.lastID, r.Method, r.URL.Path, start})
 	c.state = stateActive
-	c.http2 = r.ProtoMajor == 2
+	if r.ProtoMajor == 2 {
+		c.isHTTP2Locked()
+	}
+	if c.expiring.Swap(false) { // the request was read before the drain asked
+		c.Conn.SetReadDeadline(time.Time{})
+	}
 	first = !probe && !c.traffic
 	c.traffic = c.traffic || !probe
 	return c.lastID, first
@@ -195,12 +212,22 @@ func (c *conn) idle() {
 	c.mu.Lock()
 	c.state = stateIdle
 	c.mark = c.reads.Load()
+	if c.lastID == 0 { // net/http calls only HTTP/2 idle before its first request
+		c.isHTTP2Locked()
+	}
 	if draining {
 		c.since = time.Now()
 	}
 	c.mu.Unlock()
 	if draining {
 		c.srv.wake()
+	}
+}
+
+func (c *conn) isHTTP2Locked() {
+	if !c.http2 {
+		c.http2 = true
+		c.srv.http2.Add(1)
 	}
 }
 
@@ -211,34 +238,35 @@ func (c *conn) hijacked() {
 	c.mu.Unlock()
 }
 
-// sweep ends c when it has been idle or silent for long enough. It returns when
-// it wants to be called again at the latest, or the zero time when only an event
-// can bring that about.
-func (c *conn) sweep(now time.Time) time.Time {
+// sweep ends c when it has been idle or silent for long enough, or, when it is
+// late, as soon as nothing is under way on it. It returns when it wants to be
+// called again at the latest, or the zero time when only an event can bring that
+// about.
+func (c *conn) sweep(now time.Time, late bool) time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.closed {
+	if c.closed || c.http2 || c.state != stateIdle && c.state != stateNew {
 		return time.Time{}
 	}
+	if reads := c.reads.Load(); c.seenAt.IsZero() || reads != c.seen {
+		c.seen, c.seenAt = reads, now
+	}
 	var due time.Time
-	switch c.state {
-	case stateIdle:
+	switch {
+	case c.seen != c.mark && !(c.tls && c.state == stateNew):
+		due = c.seenAt.Add(halfRequest)
+	case late:
+		due = now
+	case c.state == stateIdle:
 		due = c.idleDueLocked()
-	case stateNew:
-		if c.reads.Load() != c.mark && !c.tls {
-			return time.Time{} // half a request: it is owed the rest
-		}
-		due = c.silentDueLocked(now)
 	default:
-		return time.Time{}
+		due = c.silentDueLocked()
 	}
 	if due.After(now) {
 		return due
 	}
-	if c.expireLocked() {
-		return now // until Read has noticed
-	}
-	return time.Time{}
+	c.expireLocked(c.seen)
+	return now // until Read has noticed, or, if bytes have come in just now, again
 }
 
 // idleDueLocked returns when an idle connection is to be ended. The time is
@@ -252,18 +280,20 @@ func (c *conn) idleDueLocked() time.Time {
 		linger := or(c.srv.Linger, DefaultLinger)
 		c.idleFor = max(linger-rand.N(linger/5+1), 1)
 	}
-	return c.since.Add(c.idleFor)
+	due := c.since.Add(c.idleFor)
+	if c.srv.Linger >= 0 {
+		due = later(due, c.srv.closedAt.Add(minLinger))
+	}
+	return due
 }
 
 // silentDueLocked returns when a connection without a request is to be ended. In
-// TLS the bytes of the handshake are no request, so each look that finds new
-// ones starts the wait afresh.
-func (c *conn) silentDueLocked(now time.Time) time.Time {
-	if c.since.IsZero() {
-		c.since = c.accepted
+// TLS the bytes of the handshake are no request; the wait starts afresh with each
+// look that finds new ones.
+func (c *conn) silentDueLocked() time.Time {
+	silent := or(c.srv.Silent, DefaultSilent)
+	if c.seen == 0 {
+		return c.accepted.Add(silent)
 	}
-	if n := c.reads.Load(); n != c.mark {
-		c.mark, c.since = n, now
-	}
-	return c.since.Add(or(c.srv.Silent, DefaultSilent))
+	return c.seenAt.Add(silent)
 }

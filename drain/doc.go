@@ -34,5 +34,13 @@
 // HTTP/2 connections are counted and waited for. They are told to go by the
 // GOAWAY that net/http sends with an answer's "Connection: close" once the
 // listener is closed, and by Shutdown; net/http sends it in a single step, so a
-// stream that is on its way at that moment can be lost (RFC 9113, section 6.8).
+// stream that is on its way at that moment is lost (RFC 9113, section 6.8).
+//
+// # Limits
+//
+// Whether an answer says "Connection: close" is decided when its handler begins,
+// so that the ResponseWriter need not be wrapped. A connection whose request was
+// running at T0 is therefore told by its next answer, or lingers. Closing an idle
+// connection can always cross a request that is on its way (RFC 9112, section
+// 9.5); on Unix a last look into the socket makes that unlikely.
 package drain

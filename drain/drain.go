@@ -79,9 +79,9 @@ func (s *Server) run(ctx context.Context) (Report, error) {
 	r.Window = time.Since(s.t0)
 
 	s.linger(patient, limits.cancel)
-	r.Cut = s.cut(ctx, patient.Err() != nil)
-
-	s.shutdown(ctx)
+	if !s.shutdown(patient) {
+		r.Cut = s.cut(ctx)
+	}
 	s.cancelRequests(ErrCut)
 	s.counters.fill(&r)
 	r.Total = time.Since(s.t0)
@@ -242,20 +242,23 @@ func (s *Server) closeListeners(ctx context.Context) {
 			l.Listener.Close()
 		}
 	}
+	s.closedAt = time.Now()
 	close(s.windowClosed)
 }
 
 // linger waits until no connection is left that could bring a request, ending
 // those that have been idle or silent for long enough. At cancelAt it cancels
-// the contexts of the requests that still run.
+// the contexts of the requests that still run, and ends what is idle, so that no
+// request starts just before the end.
 func (s *Server) linger(ctx context.Context, cancelAt time.Time) {
+	late := false
 	for {
 		now := time.Now()
 		if !cancelAt.IsZero() && !now.Before(cancelAt) {
 			s.cancelRequests(ErrCut)
-			cancelAt = time.Time{}
+			late, cancelAt = true, time.Time{}
 		}
-		next, left := s.sweep(now)
+		next, left := s.sweep(now, late)
 		if left == 0 || ctx.Err() != nil {
 			return
 		}
@@ -269,7 +272,7 @@ func (s *Server) linger(ctx context.Context, cancelAt time.Time) {
 // sweep ends connections that are due, and returns when the next one can be and
 // how many are left to wait for. HTTP/2 connections without a stream are not
 // among them: Shutdown sends them their GOAWAY.
-func (s *Server) sweep(now time.Time) (next time.Time, left int) {
+func (s *Server) sweep(now time.Time, late bool) (next time.Time, left int) {
 	s.mu.Lock()
 	conns := s.snapshotLocked()
 	s.mu.Unlock()
@@ -278,7 +281,7 @@ func (s *Server) sweep(now time.Time) (next time.Time, left int) {
 			continue
 		}
 		left++
-		next = earlier(next, c.sweep(now))
+		next = earlier(next, c.sweep(now, late))
 	}
 	return next, left
 }
@@ -300,15 +303,12 @@ func (s *Server) cancelRequests(cause error) {
 	}
 }
 
-// cut closes what is left, if the time is up, and returns a line for each thing
-// that was ended so. It then waits for handlers to notice, until ctx is done.
-func (s *Server) cut(ctx context.Context, late bool) []string {
+// cut closes what is left, and returns a line for each thing that was ended so.
+// It then waits for handlers to notice, until ctx is done.
+func (s *Server) cut(ctx context.Context) []string {
 	s.mu.Lock()
 	conns := s.snapshotLocked()
 	s.mu.Unlock()
-	if !late || len(conns) == 0 {
-		return nil
-	}
 	s.enter(cutting)
 	s.cancelRequests(ErrCut)
 	var lines []string
@@ -320,6 +320,7 @@ func (s *Server) cut(ctx context.Context, late bool) []string {
 	for _, c := range conns {
 		c.Close()
 	}
+	s.closeHTTP()
 	for s.Open() > 0 {
 		select {
 		case <-s.changed:
@@ -343,21 +344,25 @@ func (c *conn) describe(t0, now time.Time) []string {
 	case len(lines) > 0:
 	case c.state == stateHijacked:
 		lines = append(lines, fmt.Sprintf("hijacked connection from %v", c.RemoteAddr()))
-	case c.reads.Load() != c.mark:
+	case c.reads.Load() != c.mark && !c.http2:
 		lines = append(lines, fmt.Sprintf("unfinished request from %v", c.RemoteAddr()))
 	}
 	return lines
 }
 
-// shutdown lets net/http end its own books. Nothing of HTTP/1.1 is left by now.
-func (s *Server) shutdown(ctx context.Context) {
-	if s.HTTP == nil {
-		return
+// shutdown lets net/http end its own books, and reports whether nothing is left.
+// Of HTTP/1.1 nothing is, by now; HTTP/2 gets its GOAWAY.
+func (s *Server) shutdown(ctx context.Context) bool {
+	if ctx.Err() != nil {
+		return false
 	}
-	if ctx.Err() == nil && s.HTTP.Shutdown(ctx) == nil {
-		return
+	return s.HTTP == nil || s.HTTP.Shutdown(ctx) == nil && s.Open() == 0
+}
+
+func (s *Server) closeHTTP() {
+	if s.HTTP != nil {
+		s.HTTP.Close()
 	}
-	s.HTTP.Close()
 }
 
 func (s *Server) snapshotLocked() []*conn {

@@ -6,14 +6,20 @@ package drain
 import (
 	"math/rand/v2"
 	"net/http"
+	"strings"
 	"time"
 )
 
 // rampShare is the share of the floor after which every answer says
-// "Connection: close". Before it the probability rises in a straight line: told
-// to go at T0, a client that is still routed here comes back on a new connection
-// for every request.
-const rampShare = 0.5
+// "Connection: close". Before it the probability rises in a straight line, so
+// that not all clients come back on a new connection at one instant.
+//
+// It is short because what is kept late is idle when the listener is closed, and
+// closing an idle connection is the one thing that can lose a request. Eight
+// terminations each of examples/chi under draintest, floor and propagation 2 s:
+// with a share of 0.0001, 0.5 and 1 clients dialled 71, 64 and 62 times for each
+// termination, and the exit took 2.94, 3.00 and 3.20 s at worst.
+const rampShare = 0.1
 
 // A handler keeps the books around the caller's handler. It does not wrap the
 // ResponseWriter, so all its optional interfaces stay as they are.
@@ -48,7 +54,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // tellsToGo reports whether the answer to r is to say that the connection will
 // not be reused.
 func (s *Server) tellsToGo(r *http.Request) bool {
-	if r.Header.Get("Upgrade") != "" {
+	if upgrades(r) {
 		return false // the answer's Connection header is the protocol's own
 	}
 	if s.in() >= closing {
@@ -58,6 +64,24 @@ func (s *Server) tellsToGo(r *http.Request) bool {
 		return false // net/http's GOAWAY is final: not while streams still come
 	}
 	return rand.Float64()*rampShare*float64(s.floor) < float64(time.Since(s.t0))
+}
+
+// upgrades reports whether r asks to leave HTTP, as for a WebSocket. An offer of
+// h2c does not count: net/http does not take it, but clients make it on every
+// request (RFC 9113, section 3.1).
+func upgrades(r *http.Request) bool {
+	protocol := r.Header.Get("Upgrade")
+	if protocol == "" || strings.EqualFold(protocol, "h2c") {
+		return false
+	}
+	for _, value := range r.Header["Connection"] {
+		for token := range strings.SplitSeq(value, ",") {
+			if strings.EqualFold(strings.TrimSpace(token), "upgrade") {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 func (s *Server) isProbe(r *http.Request) bool {

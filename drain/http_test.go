@@ -4,6 +4,7 @@
 package drain_test
 
 import (
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net/http"
@@ -16,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/lameduck-go/lameduck/drain"
+	"github.com/lameduck-go/lameduck/internal/memnet"
 )
 
 // What else HTTP/1.1 can bring while a drain goes on.
@@ -166,4 +168,62 @@ func TestServersTimeoutsGoOnWorking(t *testing.T) {
 			assert.Equal(t, 5*time.Second, took)
 		})
 	})
+}
+
+// Some clients offer h2c on every request, and net/http never takes it.
+func TestOfferOfH2cIsToldToGo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := start(t, &drain.Server{Floor: time.Second}, ok)
+		c := r.dial()
+		time.AfterFunc(700*time.Millisecond, func() {
+			fmt.Fprint(c, "GET / HTTP/1.1\r\nHost: test\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n\r\n")
+			assert.True(t, c.answer().Close)
+		})
+		_, _, err := r.drain(28 * time.Second)
+		require.NoError(t, err)
+	})
+}
+
+// Idle connections are ended before the cut, through the same look for bytes,
+// even if there was no time for them to linger.
+func TestLateIdleConnectionsAreEndedBeforeTheCut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := start(t, &drain.Server{Linger: time.Hour}, ok)
+		c := r.dial()
+		c.get("/")
+		report, took, err := r.drain(28 * time.Second)
+		require.NoError(t, err)
+		assert.EqualValues(t, 1, report.Idle)
+		assert.Equal(t, 28*time.Second-drain.DefaultCancel, took)
+	})
+}
+
+func TestStalledHeaderDoesNotHoldTheDrain(t *testing.T) {
+	for _, tt := range []struct{ name, after, bytes string }{
+		{"one byte", "", "G"},
+		{"a stray line after a POST", "POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 0\r\n\r\n", "\r\n"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := start(t, &drain.Server{Quiet: -1}, ok)
+				c := r.dial()
+				if tt.after != "" {
+					fmt.Fprint(c, tt.after)
+					c.answer()
+				}
+				fmt.Fprint(c, tt.bytes)
+				go io.Copy(io.Discard, c)
+				synctest.Wait()
+				_, took, err := r.drain(28 * time.Second)
+				require.NoError(t, err)
+				assert.LessOrEqual(t, took, 5*time.Second+40*time.Millisecond)
+			})
+		})
+	}
+}
+
+func TestTLSListenerIsRefusedByServe(t *testing.T) {
+	l := tls.NewListener(memnet.Listen(), &tls.Config{})
+	err := (&drain.Server{HTTP: new(http.Server)}).Serve(l)
+	assert.EqualError(t, err, "drain: Serve was given a TLS listener; use ServeTLS with the one inside")
 }

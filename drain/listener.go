@@ -12,9 +12,11 @@ import (
 )
 
 const (
-	// acceptGap is for how long the accept queue must have been empty before
-	// the listener is closed.
-	acceptGap = time.Millisecond
+	// acceptGap is for how long the accept queue must have been empty, twice in a
+	// row, before the listener is closed. It is also how long this goroutine may
+	// be kept from running without a queue being taken for empty unseen: an
+	// Accept whose deadline has passed does not look.
+	acceptGap = 5 * time.Millisecond
 	// acceptMax bounds the emptying of an accept queue that others keep filling.
 	acceptMax = 100 * time.Millisecond
 )
@@ -38,6 +40,7 @@ type deadliner interface{ SetDeadline(time.Time) error }
 // Accept returns the next connection, until the listener is to be closed and no
 // connection waits any more.
 func (l *listener) Accept() (net.Conn, error) {
+	empty := 0
 	for {
 		start := time.Now()
 		until := l.until.Load()
@@ -54,8 +57,12 @@ func (l *listener) Accept() (net.Conn, error) {
 			return l.srv.track(c, l.tls), nil
 		case l.until.Load() == 0:
 			return nil, err
+		case errors.Is(err, net.ErrClosed):
+			return nil, errListenerDrained
 		case until != 0 && time.Since(start) >= acceptGap:
-			return nil, errListenerDrained // nothing came all the while
+			if empty++; empty == 2 {
+				return nil, errListenerDrained
+			}
 		}
 		// The drain has just begun to close the listener, and has woken this
 		// Accept by a deadline: empty the queue first.

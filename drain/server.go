@@ -7,6 +7,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"os"
@@ -29,8 +30,9 @@ const (
 // shortly before that.
 var ErrCut = errors.New("drain: cut at the deadline")
 
-// A Server serves an [http.Server] and takes it off the air. Its fields must be
-// set before the first call of Serve and not be changed after it.
+// A Server serves an [http.Server] and takes it off the air. HTTP and IsProbe must
+// be set before the first call of Serve and not be changed after it; the
+// durations are read when Drain begins.
 type Server struct {
 	// HTTP is the server to be served and drained. It is required. Serve wraps
 	// its Handler, ConnState, ConnContext and BaseContext; what the caller has
@@ -60,7 +62,7 @@ type Server struct {
 
 	// Linger is how long a connection may have been idle, counted from Drain's
 	// call at the earliest, before it is closed. No idle connection is closed
-	// while the listener is open. Each connection's own time is up to a fifth
+	// before the listener has been closed for 300 ms. Each connection's own time is up to a fifth
 	// shorter, so that clients do not come back at one instant. Zero means
 	// DefaultLinger; negative means that idle connections are closed as soon as
 	// the listener is.
@@ -86,9 +88,11 @@ type Server struct {
 	phase        atomic.Int32  // a phase; written by enter only
 	t0           time.Time     // set before phase leaves serving, as floor is
 	floor        time.Duration
+	closedAt     time.Time    // when the listeners were closed; Drain's goroutine only
 	epoch        time.Time    // what clock counts from; set by setup
 	lastNew      atomic.Int64 // the clock when traffic last came on a new connection; 0: never
 	counters     counters
+	http2        atomic.Int64 // open connections that speak HTTP/2
 
 	mu        sync.Mutex // guards what follows
 	draining  bool       // Drain was called
@@ -112,8 +116,13 @@ func (s *Server) in() phase     { return phase(s.phase.Load()) }
 
 // Serve accepts connections on l and serves them until Drain closes l; it then
 // returns [http.ErrServerClosed], while Drain still waits for connections. It
-// closes l in every case. It returns an error at once when HTTP is nil, and
-// ErrServerClosed when Drain was called before.
+// closes l in every case. It returns an error at once when HTTP is nil or when l
+// is of [tls.NewListener], for which there is ServeTLS; and ErrServerClosed when
+// Drain was called before.
+//
+// The accept queue of a listener that has a SetDeadline method, as those of TCP
+// and of Unix sockets have, is emptied before the close. Another one is just
+// closed, and what waits in its queue is reset.
 func (s *Server) Serve(l net.Listener) error {
 	return s.serve(&listener{Listener: l}, func(l net.Listener) error { return s.HTTP.Serve(l) })
 }
@@ -129,6 +138,10 @@ func (s *Server) serve(l *listener, accept func(net.Listener) error) error {
 	if s.HTTP == nil {
 		l.Close()
 		return errors.New("drain: Server.HTTP is nil")
+	}
+	if fmt.Sprintf("%T", l.Listener) == "*tls.listener" {
+		l.Close()
+		return errors.New("drain: Serve was given a TLS listener; use ServeTLS with the one inside")
 	}
 	s.prepare.Do(s.wrap)
 	if !s.add(l) {
@@ -260,11 +273,14 @@ func (s *Server) track(nc net.Conn, tls bool) *conn {
 
 // remove forgets a connection that is closed and on which no handler runs.
 func (s *Server) remove(c *conn) {
+	if c.http2 { // it does not change any more
+		s.http2.Add(-1)
+	}
 	s.mu.Lock()
 	delete(s.conns, c)
-	empty := len(s.conns) == 0
+	left := int64(len(s.conns))
 	s.mu.Unlock()
-	if empty {
+	if left <= s.http2.Load() { // nothing is left, or only what Shutdown ends
 		s.wake()
 	}
 }

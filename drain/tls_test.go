@@ -94,10 +94,43 @@ func TestTLSHandshakeIsNoRequest(t *testing.T) {
 		r := startTLS(t, &drain.Server{}, hasTLS(t))
 		c := r.dialTLS()
 		go io.Copy(io.Discard, c)
+		synctest.Wait() // the server has its part of the handshake
 		report, took, err := r.drain(28 * time.Second)
 		require.NoError(t, err)
 		assert.EqualValues(t, 1, report.Silent)
 		assert.LessOrEqual(t, took, drain.DefaultSilent+40*time.Millisecond)
+	})
+}
+
+// An idle HTTP/2 connection is Shutdown's to end: neither one that has never
+// brought a request nor one beside a last HTTP/1.1 request may hold the drain.
+func TestIdleHTTP2DoesNotHoldTheDrain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := startTLS(t, &drain.Server{Quiet: -1}, func(w http.ResponseWriter, r *http.Request) {
+			time.Sleep(time.Second)
+			w.Header().Set("Connection", "close")
+			ok(w, r)
+		})
+		nc, err := r.l.Dial(t.Context())
+		require.NoError(t, err)
+		config := clientTLS()
+		config.NextProtos = []string{"h2"}
+		h2 := tls.Client(nc, config)
+		require.NoError(t, h2.HandshakeContext(t.Context()))
+		go io.Copy(io.Discard, h2)
+		// The preface, and an empty SETTINGS frame.
+		io.WriteString(h2, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00")
+		synctest.Wait()
+		h1 := r.dialTLS()
+		go func() {
+			h1.get("/")
+			h1.waitClosed(time.Now())
+		}()
+		synctest.Wait()
+		_, took, err := r.drain(28 * time.Second)
+		require.NoError(t, err)
+		assert.GreaterOrEqual(t, took, time.Second)
+		assert.Less(t, took, 4*time.Second, "the request, and Shutdown's second for a GOAWAY")
 	})
 }
 

@@ -20,9 +20,17 @@ const (
 )
 
 // Peek reports what waits to be read on c, without reading it and without
-// blocking. A connection that has no socket, or a system that has no such call,
+// blocking. It looks below connections that have a NetConn method, as those of
+// TLS have. A connection that has no socket, or a system that has no such call,
 // yields [Empty].
 func Peek(c net.Conn) State {
+	for {
+		inner, ok := c.(interface{ NetConn() net.Conn })
+		if !ok {
+			break
+		}
+		c = inner.NetConn()
+	}
 	sc, ok := c.(syscall.Conn)
 	if !ok {
 		return Empty
