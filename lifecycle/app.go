@@ -85,7 +85,8 @@ type Component struct {
 	// Run does the component's work after Start, until its context ends or the
 	// work is over. If it returns before the shutdown has begun, with an error or
 	// without, the shutdown begins. Its context lives through the drain: it ends
-	// when it is the component's turn to stop.
+	// when it is the component's turn to stop, and Stop is then called without
+	// waiting for Run to return.
 	Run func(ctx context.Context) error
 
 	// Stop ends the component. It is called once, if Start has succeeded, when
@@ -100,7 +101,8 @@ type Component struct {
 
 	// Server, if set, makes the component a server: it listens on Server.HTTP.Addr
 	// (TLS, if Server.HTTP.TLSConfig is set), and is drained when the shutdown
-	// begins. Start, Run and Stop must then be nil.
+	// begins, or, if other servers depend on it, when those have been. Start, Run
+	// and Stop must then be nil.
 	Server *drain.Server
 }
 
@@ -111,8 +113,9 @@ func HTTP(name string, srv *http.Server, dependsOn ...string) Component {
 
 // Run starts the components, waits until ctx is done or a component's Run
 // returns, and takes everything down again. It installs no signal handler and
-// does not exit the process. It returns by the end of the grace period, whatever
-// hangs; what hangs then is left running.
+// does not exit the process. It returns by the end of the grace period, whichever
+// component hangs; what hangs then is left running. A Logger that blocks holds it,
+// though not Main.
 //
 // The error is nil after a clean shutdown. Otherwise it joins all errors; it
 // wraps [ErrConfig] if nothing was started, [ErrStart] if a component did not

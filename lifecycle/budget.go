@@ -5,6 +5,7 @@ package lifecycle
 
 import (
 	"fmt"
+	"math"
 	"os"
 	"time"
 
@@ -20,6 +21,7 @@ type budget struct {
 	grace, preStop, reserve time.Duration
 	floor                   time.Duration // of servers that set none
 	stop                    time.Duration
+	graceFrom, floorFrom    string // the environment variables, if it was they
 }
 
 // total is the time from T0 to the deadline.
@@ -37,10 +39,10 @@ func (b budget) flushed() time.Duration { return b.total() + b.reserve/2 }
 func newBudget(a *App) (budget, error) {
 	b := budget{preStop: a.PreStop, reserve: a.Reserve}
 	var err error
-	if b.grace, err = orEnv(a.GracePeriod, "GRACE_PERIOD", DefaultGracePeriod); err != nil {
+	if b.grace, b.graceFrom, err = orEnv(a.GracePeriod, "GRACE_PERIOD", DefaultGracePeriod); err != nil {
 		return b, err
 	}
-	if b.floor, err = orEnv(a.Floor, "PRE_STOP_DELAY", drain.EnvironmentFloor()); err != nil {
+	if b.floor, b.floorFrom, err = orEnv(a.Floor, "PRE_STOP_DELAY", drain.EnvironmentFloor()); err != nil {
 		return b, err
 	}
 	b.floor = max(b.floor, 0)
@@ -63,30 +65,34 @@ func newBudget(a *App) (budget, error) {
 // the sum written out.
 func (b budget) check(floor time.Duration) error {
 	finish := min(drain.DefaultCancel, max(b.drain(), 0)/4)
-	sum := b.preStop + floor + finish + b.stop + b.reserve
-	if b.total() > 0 && sum <= b.grace {
+	rest := b.preStop + finish + b.stop + b.reserve
+	if b.total() > 0 && floor <= b.grace-rest { // not their sum: it may overflow
 		return nil
 	}
-	return fmt.Errorf("the grace period of %v is too short: pre-stop hook %v + floor %v + finishing requests %v + stopping components %v + reserve %v = %v",
-		b.grace, b.preStop, floor, finish, b.stop, b.reserve, sum)
+	floorFrom := ""
+	if floor == b.floor {
+		floorFrom = b.floorFrom
+	}
+	return fmt.Errorf("the grace period of %v%s is too short: pre-stop hook %v + floor %v%s + finishing requests %v + stopping components %v + reserve %v = %v",
+		b.grace, b.graceFrom, b.preStop, floor, floorFrom, finish, b.stop, b.reserve, min(floor, math.MaxInt64-rest)+rest)
 }
 
 // orEnv returns d, or the duration in the environment variable name, or def. A
-// zero in the environment is an explicit one.
-func orEnv(d time.Duration, name string, def time.Duration) (time.Duration, error) {
+// zero in the environment is an explicit one. If the environment decided, from
+// says so, for an error.
+func orEnv(d time.Duration, name string, def time.Duration) (value time.Duration, from string, err error) {
 	if d != 0 {
-		return d, nil
+		return d, "", nil
 	}
 	s := os.Getenv(name)
 	if s == "" {
-		return def, nil
+		return def, "", nil
 	}
-	d, err := time.ParseDuration(s)
-	if err != nil {
-		return 0, fmt.Errorf("%s: %q is not a duration such as 30s", name, s)
+	if value, err = time.ParseDuration(s); err != nil {
+		return 0, "", fmt.Errorf("%s: %q is not a duration such as 30s", name, s)
 	}
-	if d < 0 {
-		return 0, fmt.Errorf("%s: %q is negative", name, s)
+	if value < 0 {
+		return 0, "", fmt.Errorf("%s: %q is negative", name, s)
 	}
-	return d, nil
+	return value, " (" + name + ")", nil
 }

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"net/http"
 	"net/http/httptest"
 	"runtime"
@@ -394,7 +395,13 @@ func TestInvalidConfiguration(t *testing.T) {
 		{"negative PRE_STOP_DELAY", [2]string{"PRE_STOP_DELAY", "-5s"}, lifecycle.App{}, `PRE_STOP_DELAY: "-5s" is negative`},
 		{"PRE_STOP_DELAY does not fit", [2]string{"PRE_STOP_DELAY", "30s"}, lifecycle.App{
 			Components: []lifecycle.Component{lifecycle.HTTP("web", new(http.Server))}},
-			`component "web": the grace period of 30s is too short: pre-stop hook 0s + floor 30s + finishing requests 3s + stopping components 5s + reserve 2s = 40s`},
+			`component "web": the grace period of 30s is too short: pre-stop hook 0s + floor 30s (PRE_STOP_DELAY) + finishing requests 3s + stopping components 5s + reserve 2s = 40s`},
+		{"no time at all", [2]string{"GRACE_PERIOD", "0s"}, lifecycle.App{},
+			"the grace period of 0s (GRACE_PERIOD) is too short: pre-stop hook 0s + floor 0s + finishing requests 0s + stopping components 0s + reserve 0s = 0s"},
+		{"a floor for ever", [2]string{}, lifecycle.App{Floor: math.MaxInt64, Components: []lifecycle.Component{lifecycle.HTTP("web", new(http.Server))}},
+			`component "web": the grace period of 30s is too short: pre-stop hook 0s + floor 2562047h47m16.854775807s + finishing requests 3s + stopping components 5s + reserve 2s = 2562047h47m16.854775807s`},
+		{"probes on a server's address", [2]string{}, lifecycle.App{ProbeAddr: ":8080", Components: []lifecycle.Component{lifecycle.HTTP("web", &http.Server{Addr: ":8080"})}},
+			`component "web": its address :8080 is also that of the probe listener; mount the probes on its router instead`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			if tt.env[0] != "" {

@@ -19,11 +19,13 @@ type part struct {
 	dependencies []*part
 	dependants   []*part
 	height       int // the longest chain of dependencies below it
+	serversBelow int // the most servers in such a chain
 
 	// The channels are closed by the process, each once, in this order. A
 	// channel's close publishes the fields that are named beside it.
 	startDone chan struct{} // startErr: nil if the part has to be stopped
 	runDone   chan struct{} // runErr
+	drainDone chan struct{} // it takes no more traffic; closed before or after runDone
 	stopDone  chan struct{} // it has stopped, or was left behind
 
 	startErr error
@@ -44,6 +46,7 @@ func newPart(c Component, height int) *part {
 		height:    height,
 		startDone: make(chan struct{}),
 		runDone:   make(chan struct{}),
+		drainDone: make(chan struct{}),
 		stopDone:  make(chan struct{}),
 	}
 	if c.Server != nil {

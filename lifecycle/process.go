@@ -4,11 +4,14 @@
 package lifecycle
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -96,6 +99,8 @@ func (p *process) checkServer(c Component) error {
 	switch {
 	case c.Server.HTTP == nil:
 		return fmt.Errorf("component %q: the server is nil", c.Name)
+	case p.app.ProbeAddr != "" && c.Server.HTTP.Addr == p.app.ProbeAddr && !strings.HasSuffix(p.app.ProbeAddr, ":0"):
+		return fmt.Errorf("component %q: its address %s is also that of the probe listener; mount the probes on its router instead", c.Name, p.app.ProbeAddr)
 	case c.Start != nil || c.Run != nil || c.Stop != nil:
 		return fmt.Errorf("component %q: a server has no Start, Run or Stop of its own", c.Name)
 	}
@@ -153,6 +158,17 @@ func (p *process) build() {
 			d := byName[name]
 			part.dependencies = append(part.dependencies, d)
 			d.dependants = append(d.dependants, part)
+		}
+	}
+	// Dependencies first, so that their counts are there.
+	byHeight := slices.SortedFunc(slices.Values(p.parts), func(a, b *part) int { return cmp.Compare(a.height, b.height) })
+	for _, part := range byHeight {
+		for _, d := range part.dependencies {
+			below := d.serversBelow
+			if d.Server != nil {
+				below++
+			}
+			part.serversBelow = max(part.serversBelow, below)
 		}
 	}
 }

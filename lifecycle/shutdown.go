@@ -23,26 +23,37 @@ func (p *process) initiate(reason error) (cancel func()) {
 	return func() { timer.Stop() }
 }
 
-// drain takes every server that has started off the air, side by side. A start
+// drain takes every server that has started off the air: side by side, but a
+// server on which others depend after those, since they still use it. A start
 // that was interrupted may still come to its end here.
 func (p *process) drain(ctx context.Context) {
 	ctx, cancel := context.WithDeadline(context.WithoutCancel(ctx), p.t0.Add(p.budget.drain()))
 	defer cancel()
 	var group sync.WaitGroup
 	for _, part := range p.parts {
-		if part.Server != nil {
-			group.Go(func() {
-				if part.hasStarted(ctx) {
-					p.drainPart(ctx, part)
-				}
-			})
-		}
+		group.Go(func() {
+			defer close(part.drainDone)
+			for _, d := range part.dependants {
+				<-d.drainDone
+			}
+			if part.Server != nil && part.hasStarted(ctx) {
+				p.drainPart(ctx, part)
+			}
+		})
 	}
 	group.Wait()
 }
 
+// drainPart drains one server, in its share of the time that is left. The floor
+// counts from T0 in any case: since then no balancer sends on purpose.
 func (p *process) drainPart(ctx context.Context, part *part) {
 	part.set("drain")
+	deadline, _ := ctx.Deadline()
+	ctx, cancel := context.WithTimeout(ctx, max(time.Until(deadline), 0)/time.Duration(part.serversBelow+1))
+	defer cancel()
+	if part.Server.Floor -= time.Since(p.t0); part.Server.Floor <= 0 {
+		part.Server.Floor = -1 // none, where zero would be the default
+	}
 	var group sync.WaitGroup
 	group.Go(func() {
 		<-part.Server.AcceptWindowClosed() // Drain closes it in every case
@@ -62,10 +73,9 @@ func (p *process) drainPart(ctx context.Context, part *part) {
 func (p *part) hasStarted(ctx context.Context) bool {
 	select {
 	case <-p.startDone:
-		return p.startErr == nil
 	case <-ctx.Done():
-		return false
 	}
+	return isClosed(p.startDone) && p.startErr == nil
 }
 
 // stop stops the parts, each once everything that depends on it has stopped.

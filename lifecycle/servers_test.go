@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Lameduck Authors
+
+package lifecycle_test
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/lameduck-go/lameduck/lifecycle"
+)
+
+// TestBackendOutlivesItsGateway: a request that is in a gateway when the shutdown
+// begins still needs the backend on which the gateway depends.
+func TestBackendOutlivesItsGateway(t *testing.T) {
+	gatewayAddr, backendAddr := freeAddr(t), freeAddr(t)
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	entered := make(chan struct{})
+	backend := lifecycle.HTTP("backend", &http.Server{Addr: backendAddr, Handler: http.HandlerFunc(
+		func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "from the backend") })})
+	gateway := lifecycle.Component{}
+	gateway = lifecycle.HTTP("gateway", &http.Server{Addr: gatewayAddr, Handler: http.HandlerFunc(
+		func(w http.ResponseWriter, r *http.Request) {
+			close(entered)
+			<-gateway.Server.AcceptWindowClosed()
+			resp, err := client.Get("http://" + backendAddr)
+			if !assert.NoError(t, err) {
+				w.WriteHeader(http.StatusBadGateway)
+				return
+			}
+			defer resp.Body.Close()
+			io.Copy(w, resp.Body)
+		})}, "backend")
+	a, log := app(gateway, backend)
+	a.GracePeriod = 20 * time.Second
+
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	done := make(chan error, 1)
+	go func() { done <- a.Run(ctx) }()
+	var body []byte
+	answered := make(chan struct{})
+	go func() {
+		defer close(answered)
+		assert.Eventually(t, func() bool {
+			resp, err := client.Get("http://" + gatewayAddr)
+			if err != nil {
+				return false // not listening yet
+			}
+			defer resp.Body.Close()
+			body, err = io.ReadAll(resp.Body)
+			return err == nil
+		}, 20*time.Second, 5*time.Millisecond)
+	}()
+	<-entered
+	cancel()
+	require.NoError(t, <-done)
+	<-answered
+	assert.Equal(t, "from the backend", string(body))
+	assert.Contains(t, log.String(), "instant=Drained component=backend")
+}
