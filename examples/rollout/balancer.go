@@ -135,9 +135,11 @@ func (b *balancer) serve(client *net.TCPConn) {
 	b.fates[addr] = fate{e.id, errors.Is(err, syscall.ECONNREFUSED)}
 	b.mu.Unlock()
 	if err != nil {
-		// As long as a RST takes, and long enough for the client to know that it
-		// is connected and from where.
-		time.Sleep(max(b.oneWay, time.Millisecond))
+		// Not before the client has sent something: then it knows that it is
+		// connected and from where, and its loss can be put on the right lane.
+		client.SetReadDeadline(time.Now().Add(time.Second))
+		client.Read(make([]byte, 1))
+		time.Sleep(b.oneWay)
 		reset(client)
 		return
 	}

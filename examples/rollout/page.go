@@ -100,6 +100,10 @@ func (r *rollout) draw(longest time.Duration) drawing {
 		ld.Served, ld.Lost = r.requests(l.ID, x)
 		d.Lanes = append(d.Lanes, ld)
 	}
+	if _, lost := r.requests("", x); len(lost) > 0 { // lost before a replica was chosen
+		d.Lanes = append(d.Lanes, laneDrawing{ID: "none", Y: len(r.Lanes) * laneHeight, Lost: lost})
+		d.Height += laneHeight
+	}
 	for t := time.Duration(0); t <= longest; t += time.Second {
 		d.Ticks = append(d.Ticks, tick{x(t), fmt.Sprint(int(t.Seconds()))})
 	}

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/lameduck-go/lameduck/internal/load"
 )
 
@@ -71,19 +73,28 @@ func roll(ctx context.Context, c config, strategy string, progress *progress) (*
 			p.kill()
 		}
 	}()
-	launchNext := func() (*process, error) {
-		p, err := launch(ctx, c, strategy, fmt.Sprint("replica ", len(all)+1), origin)
-		if err != nil {
-			return nil, err
+	// launchNext starts replicas side by side.
+	launchNext := func(n int) error {
+		g, gctx := errgroup.WithContext(ctx)
+		next := make([]*process, n)
+		for i := range next {
+			id := fmt.Sprint("replica ", len(all)+i+1)
+			g.Go(func() (err error) {
+				next[i], err = launch(gctx, c, strategy, id, origin)
+				return err
+			})
 		}
-		all = append(all, p)
-		b.add(&p.endpoint)
-		return p, nil
+		err := g.Wait()
+		for _, p := range next {
+			if p != nil {
+				all = append(all, p)
+				b.add(&p.endpoint)
+			}
+		}
+		return err
 	}
-	for range c.replicas {
-		if _, err := launchNext(); err != nil {
-			return nil, err
-		}
+	if err := launchNext(c.replicas); err != nil {
+		return nil, err
 	}
 
 	stopLoad := r.load(ctx, c, b)
@@ -93,7 +104,7 @@ func roll(ctx context.Context, c config, strategy string, progress *progress) (*
 	pause(ctx, warmUp)
 	begin := time.Now()
 	for _, old := range all[:c.replicas] {
-		if _, err := launchNext(); err != nil {
+		if err := launchNext(1); err != nil {
 			return nil, err
 		}
 		b.remove(&old.endpoint)

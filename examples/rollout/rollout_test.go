@@ -140,6 +140,8 @@ func TestBalancerForgetsLateAndKeepsConnections(t *testing.T) {
 
 	backend.Close()
 	refused := dial()
+	_, err = refused.Write([]byte("hello"))
+	require.NoError(t, err)
 	_, err = refused.Read(make([]byte, 1))
 	assert.ErrorIs(t, err, syscall.ECONNRESET)
 	assert.Equal(t, fate{"a", true}, b.fate(refused.LocalAddr().String()))
