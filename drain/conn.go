@@ -4,6 +4,8 @@
 package drain
 
 import (
+	"context"
+	"crypto/tls"
 	"errors"
 	"io"
 	"math/rand/v2"
@@ -18,62 +20,131 @@ import (
 	"github.com/lameduck-go/lameduck/internal/sock"
 )
 
-// connKey is the key of a request's *conn in its context.
-type connKey struct{}
+const (
+	// minLinger is how long every idle connection is kept after the listener is
+	// closed, however long it has been idle before: more of those that speak once
+	// in a few seconds get to be told.
+	minLinger = 300 * time.Millisecond
 
-// minLinger is how long every idle connection is kept after the listener is
-// closed, however long it has been idle before: more of those that speak once in
-// a few seconds get to be told.
-const minLinger = 300 * time.Millisecond
+	// halfRequest is for how long a client may pause in the middle of a request's
+	// header once the listener is closed. It is what net/http gives a new
+	// connection in Shutdown.
+	halfRequest = 5 * time.Second
 
-// halfRequest is for how long a client may pause in the middle of a request's
-// header once the listener is closed. It is what net/http gives a new connection
-// in Shutdown.
-const halfRequest = 5 * time.Second
+	// stagedWait is for how long a client that was told to go may still send
+	// before its connection is closed both ways. It is net/http's own time for
+	// the cases in which it does the same.
+	stagedWait = 500 * time.Millisecond
+)
 
 // A connState is what a connection is doing, as far as a drain must know.
-type connState int
+type connState uint8
 
 const (
 	stateNew    connState = iota // no request has been read yet
 	stateActive                  // a request is being served
 	stateIdle                    // kept alive, between two requests
 	stateHijacked
+	stateClosed // and yet a handler runs
 )
 
 // A conn is an accepted connection and what is known of it. It ends, for the
 // server, when it is closed and no handler runs on it any more.
 //
-// Nothing here reads the clock while the server is not draining: an idle
-// connection's time counts from T0 at the earliest anyway.
+// Two things keep the path of a request short. Nothing here reads the clock while
+// the server is not draining, but once for the accept: an idle connection's time
+// counts from T0 at the earliest anyway. And in HTTP/1.1 net/http's goroutine for
+// the connection is the only one that begins and ends requests, so the end of one
+// is a single atomic store. The times are readings of the server's clock.
 type conn struct {
 	net.Conn
 	srv      *Server
-	tls      bool // TLS is spoken over it
-	accepted time.Time
+	ctx      context.Context // what connContext adds c to
+	accepted int64
 
-	reads    atomic.Uint64 // how often bytes have come in
+	reads    atomic.Uint32 // how often bytes have come in
 	expiring atomic.Bool   // the drain asks Read to end the connection; set under mu
+	traffic  atomic.Bool   // it has brought a request that is not a probe
+	hijacked atomic.Bool   // a handler has taken it over
+	tls      bool          // TLS is spoken over it
+	done     atomic.Uint64 // HTTP/1: the last request that is over, and reads when it was
 
-	mu       sync.Mutex // guards what follows; nothing is called under it but the socket
-	state    connState
-	mark     uint64        // reads when the connection fell idle
-	seen     uint64        // reads when the drain last looked
-	seenAt   time.Time     // when seen last changed; zero: not looked yet
-	since    time.Time     // when it fell idle while draining; zero: before T0
-	idleFor  time.Duration // how long it may be idle; zero: not settled yet
-	traffic  bool          // it has brought a request that is not a probe
-	http2    bool
-	closed   bool
-	inFlight []request
-	lastID   uint64
+	mu      sync.Mutex // guards what follows; nothing is called under it but the socket
+	http2   bool
+	idle2   bool // HTTP/2: no stream is open
+	closed  bool
+	told    bool          // an answer has said "Connection: close"
+	lastID  uint32        // of a request; HTTP/1's goroutine also reads it without mu
+	seen    uint32        // reads when the drain last looked
+	seenAt  int64         // when seen last changed; 0: not looked yet
+	since   int64         // when it fell idle while draining; 0: before T0
+	idleFor time.Duration // how long it may be idle; 0: not settled yet
+	request request       // HTTP/1: the one numbered lastID
+	streams *[]request    // HTTP/2: those whose handler runs; else nil
+	notice  *notice       // nil until a handler asks for it
 }
 
 // A request is one that a handler is serving.
 type request struct {
-	id           uint64
+	id           uint32
+	start        int64 // 0: before T0
 	method, path string
-	start        time.Time // zero: before T0
+}
+
+// stateLocked returns what c is doing.
+func (c *conn) stateLocked() connState {
+	switch {
+	case c.closed:
+		return stateClosed
+	case c.hijacked.Load():
+		return stateHijacked
+	case c.http2 && c.idle2, c.lastID != 0 && c.doneID() == c.lastID:
+		return stateIdle
+	case c.lastID == 0:
+		return stateNew
+	}
+	return stateActive
+}
+
+func (c *conn) doneID() uint32 { return uint32(c.done.Load() >> 32) }
+
+// mark returns reads when c fell idle.
+func (c *conn) mark() uint32 { return uint32(c.done.Load()) }
+
+// runningLocked returns the requests whose handler has not returned.
+func (c *conn) runningLocked() []request {
+	switch {
+	case c.http2:
+		return slices.Clone(*c.streams)
+	case c.lastID == c.doneID(), c.closed && !c.hijacked.Load():
+		return nil
+	}
+	return []request{c.request}
+}
+
+// A connContext is a connection as a context: the one that requests have through
+// which the handlers find their connection. It is no struct of its own, since
+// there is one for each connection.
+type connContext conn
+
+// connKey is the key of a request's *conn in its context.
+type connKey struct{}
+
+func (c *connContext) Deadline() (time.Time, bool) { return c.ctx.Deadline() }
+func (c *connContext) Done() <-chan struct{}       { return c.ctx.Done() }
+func (c *connContext) Err() error                  { return c.ctx.Err() }
+
+func (c *connContext) Value(key any) any {
+	if key == (connKey{}) {
+		return (*conn)(c)
+	}
+	return c.ctx.Value(key)
+}
+
+// connOf returns the connection of a request's context, or nil.
+func connOf(ctx context.Context) *conn {
+	c, _ := ctx.Value(connKey{}).(*conn)
+	return c
 }
 
 // Read counts what comes in, and ends an idle connection when the drain asks for
@@ -115,7 +186,12 @@ func (c *conn) revive() {
 // expireLocked asks the goroutine that reads from c to end it, if nothing has
 // come in since reads was as given. It asks again when called again, because
 // net/http may have set a deadline of its own after the first time.
-func (c *conn) expireLocked(reads uint64) bool {
+func (c *conn) expireLocked(reads uint32) bool {
+	if !c.srv.has(byteCheck) {
+		c.srv.counters.ended(c.idleFor != 0)
+		c.Conn.Close()
+		return true
+	}
 	// The order matters: Read adds to reads before it looks at expiring, so one
 	// of the two sides sees the other.
 	c.expiring.Store(true)
@@ -150,119 +226,172 @@ func (c *conn) NetConn() net.Conn { return c.Conn }
 // Close closes the connection. net/http says by StateClosed when it has done with
 // it, a little later; of a hijacked one this is the last that is heard.
 func (c *conn) Close() error {
-	err := c.Conn.Close()
 	c.mu.Lock()
-	hijacked := c.state == stateHijacked
+	hijacked := c.hijacked.Load()
+	staged := c.told && !c.http2 && !hijacked
 	c.mu.Unlock()
+	if staged {
+		c.closeStaged()
+	}
+	err := c.Conn.Close()
 	if hijacked {
 		c.ended()
 	}
 	return err
 }
 
+// closeStaged ends this side of the connection and reads what the client still
+// sends, until it has closed its own (RFC 9112, section 9.6). Closing a socket in
+// which bytes wait, those of a pipelined request say, resets it, and a reset
+// destroys what is left of the answer before.
+func (c *conn) closeStaged() {
+	cw, ok := c.Conn.(interface{ CloseWrite() error })
+	if !ok || c.srv.in() >= cutting || !c.srv.has(stagedClose) || cw.CloseWrite() != nil {
+		return
+	}
+	c.Conn.SetReadDeadline(time.Now().Add(stagedWait))
+	io.Copy(io.Discard, struct{ io.Reader }{c.Conn})
+}
+
 // ended notes that nothing will come on c any more.
 func (c *conn) ended() {
 	c.mu.Lock()
-	gone := !c.closed && len(c.inFlight) == 0
+	if p := c.srv.in(); c.stateLocked() == stateHijacked && p != serving && p < cutting {
+		c.srv.counters.hijacked.Add(1)
+	}
+	first := !c.closed
 	c.closed = true
+	gone := first && len(c.runningLocked()) == 0
+	c.endNoticeLocked()
 	c.mu.Unlock()
 	if gone {
 		c.srv.remove(c)
 	}
 }
 
-// begin notes that a handler starts on r, and reports whether this is the first
-// traffic that c brings.
-func (c *conn) begin(r *http.Request, probe bool) (id uint64, first bool) {
-	var start time.Time
+// begin notes that a handler starts on r.
+func (c *conn) begin(r *http.Request) (id uint32) {
+	var start int64
 	if c.srv.in() != serving {
-		start = time.Now()
+		start = c.srv.clock()
 	}
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	c.lastID++
-	c.inFlight = append(c.inFlight, request{c.lastID, r.Method, r.URL.Path, start})
-	c.state = stateActive
+	id = c.lastID
 	if r.ProtoMajor == 2 {
 		c.isHTTP2Locked()
+		c.idle2 = false
+		*c.streams = append(*c.streams, request{id, start, r.Method, r.URL.Path})
+	} else {
+		c.request = request{id, start, r.Method, r.URL.Path}
 	}
-	if c.expiring.Swap(false) { // the request was read before the drain asked
+	if c.expiring.Load() { // the request was read before the drain asked
+		c.expiring.Store(false)
 		c.Conn.SetReadDeadline(time.Time{})
 	}
-	first = !probe && !c.traffic
-	c.traffic = c.traffic || !probe
-	return c.lastID, first
+	c.mu.Unlock()
+	return id
 }
 
-// end notes that the handler of request id has returned.
-func (c *conn) end(id uint64) {
+// end notes that the handler of request id has returned. In HTTP/1 that is said
+// by what net/http does next with the connection, unless it was hijacked.
+func (c *conn) end(r *http.Request, id uint32) {
+	if r.ProtoMajor != 2 && !c.hijacked.Load() {
+		return
+	}
 	c.mu.Lock()
-	i := slices.IndexFunc(c.inFlight, func(r request) bool { return r.id == id })
-	c.inFlight = slices.Delete(c.inFlight, i, i+1)
-	gone := c.closed && len(c.inFlight) == 0
+	if c.http2 {
+		*c.streams = slices.DeleteFunc(*c.streams, func(r request) bool { return r.id == id })
+	} else {
+		c.done.Store(uint64(id) << 32)
+	}
+	gone := c.closed && len(c.runningLocked()) == 0
 	c.mu.Unlock()
 	if gone {
 		c.srv.remove(c)
 	}
+}
+
+// tell notes that an answer says "Connection: close".
+func (c *conn) tell() {
+	c.srv.counters.told.Add(1)
+	c.mu.Lock()
+	c.told = true
+	c.mu.Unlock()
 }
 
 // idle notes that c waits for its next request.
-func (c *conn) idle() {
+func (c *conn) idle(nc net.Conn) {
 	draining := c.srv.in() != serving
-	c.mu.Lock()
-	c.state = stateIdle
-	c.mark = c.reads.Load()
-	if c.lastID == 0 { // net/http calls only HTTP/2 idle before its first request
-		c.isHTTP2Locked()
+	if draining || c.request.id == 0 {
+		c.idleSlowly(nc)
 	}
-	if draining {
-		c.since = time.Now()
+	if c.request.id != 0 {
+		c.done.Store(uint64(c.lastID)<<32 | uint64(c.reads.Load()))
 	}
-	c.mu.Unlock()
 	if draining {
 		c.srv.wake()
 	}
 }
 
+// idleSlowly notes the rest of it, where there is more to note.
+func (c *conn) idleSlowly(nc net.Conn) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.http2 || c.request.id == 0 && c.srv.speaksHTTP2(nc):
+		c.isHTTP2Locked()
+		c.idle2 = true
+	case c.request.id == 0: // net/http has answered "OPTIONS *" itself
+		c.lastID++
+		c.request.id = c.lastID
+	}
+	if c.srv.in() != serving {
+		c.since = c.srv.clock()
+	}
+}
+
+// speaksHTTP2 reports whether a connection that falls idle and has brought no
+// HTTP/1 request speaks HTTP/2.
+func (s *Server) speaksHTTP2(nc net.Conn) bool {
+	if t, ok := nc.(*tls.Conn); ok {
+		return t.ConnectionState().NegotiatedProtocol == "h2"
+	}
+	return s.HTTP.Protocols != nil && s.HTTP.Protocols.UnencryptedHTTP2()
+}
+
 func (c *conn) isHTTP2Locked() {
 	if !c.http2 {
-		c.http2 = true
+		c.http2, c.streams = true, new([]request)
 		c.srv.http2.Add(1)
 	}
 }
 
-// hijacked notes that a handler has taken c over.
-func (c *conn) hijacked() {
-	c.mu.Lock()
-	c.state = stateHijacked
-	c.mu.Unlock()
-}
-
 // sweep ends c when it has been idle or silent for long enough, or, when it is
 // late, as soon as nothing is under way on it. It returns when it wants to be
-// called again at the latest, or the zero time when only an event can bring that
-// about.
-func (c *conn) sweep(now time.Time, late bool) time.Time {
+// called again at the latest, or 0 when only an event can bring that about.
+func (c *conn) sweep(now int64, late bool) int64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.closed || c.http2 || c.state != stateIdle && c.state != stateNew {
-		return time.Time{}
+	state := c.stateLocked()
+	if c.http2 || state != stateIdle && state != stateNew {
+		return 0
 	}
-	if reads := c.reads.Load(); c.seenAt.IsZero() || reads != c.seen {
+	if reads := c.reads.Load(); c.seenAt == 0 || reads != c.seen {
 		c.seen, c.seenAt = reads, now
 	}
-	var due time.Time
+	var due int64
 	switch {
-	case c.seen != c.mark && !(c.tls && c.state == stateNew):
-		due = c.seenAt.Add(halfRequest)
+	case c.seen != c.mark() && !(c.tls && state == stateNew) && c.srv.has(byteCheck):
+		due = c.seenAt + int64(halfRequest)
 	case late:
 		due = now
-	case c.state == stateIdle:
+	case state == stateIdle:
 		due = c.idleDueLocked()
 	default:
 		due = c.silentDueLocked()
 	}
-	if due.After(now) {
+	if due > now {
 		return due
 	}
 	c.expireLocked(c.seen)
@@ -272,17 +401,15 @@ func (c *conn) sweep(now time.Time, late bool) time.Time {
 // idleDueLocked returns when an idle connection is to be ended. The time is
 // shortened by up to a fifth, at random, so that clients do not come back at one
 // instant.
-func (c *conn) idleDueLocked() time.Time {
-	if c.since.Before(c.srv.t0) {
-		c.since = c.srv.t0
-	}
+func (c *conn) idleDueLocked() int64 {
+	c.since = max(c.since, c.srv.t0)
 	if c.idleFor == 0 {
 		linger := or(c.srv.Linger, DefaultLinger)
 		c.idleFor = max(linger-rand.N(linger/5+1), 1)
 	}
-	due := c.since.Add(c.idleFor)
+	due := c.since + int64(c.idleFor)
 	if c.srv.Linger >= 0 {
-		due = later(due, c.srv.closedAt.Add(minLinger))
+		due = max(due, c.srv.closedAt+int64(minLinger))
 	}
 	return due
 }
@@ -290,10 +417,10 @@ func (c *conn) idleDueLocked() time.Time {
 // silentDueLocked returns when a connection without a request is to be ended. In
 // TLS the bytes of the handshake are no request; the wait starts afresh with each
 // look that finds new ones.
-func (c *conn) silentDueLocked() time.Time {
-	silent := or(c.srv.Silent, DefaultSilent)
+func (c *conn) silentDueLocked() int64 {
+	silent := int64(or(c.srv.Silent, DefaultSilent))
 	if c.seen == 0 {
-		return c.accepted.Add(silent)
+		return c.accepted + silent
 	}
-	return c.seenAt.Add(silent)
+	return c.seenAt + silent
 }

@@ -31,7 +31,7 @@ func pair(t *testing.T) (*conn, net.Conn) {
 func (c *conn) expire() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.expireLocked(c.mark)
+	return c.expireLocked(c.mark())
 }
 
 // TestRequestThatCrossesTheExpiryIsRead is the race that closing an idle

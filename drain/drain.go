@@ -22,6 +22,9 @@ const (
 	// sweepGap is the shortest time between two looks at all idle connections,
 	// so that thousands of them cost tens of looks and not thousands.
 	sweepGap = 20 * time.Millisecond
+
+	// named is how many of the things that were cut an error names.
+	named = 10
 )
 
 // Drain takes the server off the air and returns when no connection is left and
@@ -35,9 +38,9 @@ const (
 // once. Without a deadline and without cancellation Drain waits for ever.
 //
 // The error is nil when nothing was cut. Otherwise it wraps ErrCut and names
-// what was cut, as the report does. A call after the first one waits for the
-// first one's result, or returns its own context's error if that ends earlier.
-// Drain without Serve returns at once.
+// what was cut, ten things at most; the report has them all. A call after the
+// first one waits for the first one's result, or returns its own context's error
+// if that ends earlier. Drain without Serve returns at once.
 func (s *Server) Drain(ctx context.Context) (Report, error) {
 	s.setup()
 	if s.first() {
@@ -67,47 +70,43 @@ func (s *Server) first() bool {
 }
 
 // run is Drain, once: the story of a lame duck, a paragraph a phase.
-func (s *Server) run(ctx context.Context) (Report, error) {
-	var r Report
-	idle := s.begin()
+func (s *Server) run(ctx context.Context) (r Report, err error) {
 	limits := s.limits(ctx)
+	idle := s.begin()
 	patient, cancel := withDeadline(ctx, limits.cut)
 	defer cancel()
+	took := stopwatch(s.at(s.t0))
 
 	r.Quiet = s.acceptWindow(patient, idle, limits.window)
-	s.closeListeners(patient)
-	r.Window = time.Since(s.t0)
+	r.Accept.Took = took()
 
+	s.enter(closing)
+	s.closeListeners(patient, idle)
+	r.Close.Took = took()
+
+	s.enter(lingering)
 	s.linger(patient, limits.cancel)
+	r.Linger.Took = took()
+
+	s.enter(ending)
 	if !s.shutdown(patient) {
-		r.Cut = s.cut(ctx)
+		r.Cut, err = s.cut(ctx)
 	}
 	s.cancelRequests(ErrCut)
+	r.End.Took = took()
+
 	s.counters.fill(&r)
-	r.Total = time.Since(s.t0)
-	if len(r.Cut) > 0 {
-		return r, fmt.Errorf("%w: %s", ErrCut, strings.Join(r.Cut, "; "))
-	}
-	return r, nil
+	return r, err
 }
 
-// begin sets T0 and reports whether the server has no traffic at that moment.
-func (s *Server) begin() (idle bool) {
-	s.mu.Lock()
-	s.t0 = time.Now()
-	s.floor = or(s.Floor, EnvironmentFloor())
-	s.enter(window)
-	conns := s.snapshotLocked()
-	s.mu.Unlock()
-	for _, c := range conns {
-		c.mu.Lock()
-		busy := c.traffic && !c.closed
-		c.mu.Unlock()
-		if busy {
-			return false
-		}
+// stopwatch returns a function that returns the time since the last call.
+func stopwatch(last time.Time) func() time.Duration {
+	return func() time.Duration {
+		now := time.Now()
+		d := now.Sub(last)
+		last = now
+		return d
 	}
-	return true
 }
 
 // limits are the times by which the parts of a drain have to end; zero: never.
@@ -115,20 +114,26 @@ type limits struct {
 	window, cancel, cut time.Time
 }
 
+// limits sets T0 and what counts from it.
 func (s *Server) limits(ctx context.Context) limits {
 	var l limits
+	now := time.Now()
+	s.t0 = int64(now.Sub(s.epoch))
+	s.floor = or(s.Floor, EnvironmentFloor())
+	s.spread = or(s.Spread, s.floor)
 	longest := DefaultCap
 	if deadline, ok := ctx.Deadline(); ok {
-		given := max(deadline.Sub(s.t0), 0)
+		given := max(deadline.Sub(now), 0)
 		longest = given / 2
 		l.cancel = deadline.Add(-min(DefaultCancel, given/4))
 		l.cut = deadline.Add(-min(DefaultCut, given/20))
 		l.window = l.cancel
+		s.spread = min(s.spread, given/2)
 	}
 	if s.Cap < 0 {
 		return l
 	}
-	end := s.t0.Add(max(or(s.Cap, longest), s.floor))
+	end := now.Add(max(or(s.Cap, longest), s.floor))
 	if l.window.IsZero() || end.Before(l.window) {
 		l.window = end
 	}
@@ -143,20 +148,44 @@ func withDeadline(ctx context.Context, t time.Time) (context.Context, context.Ca
 	return context.WithDeadline(ctx, t)
 }
 
-// acceptWindow waits until the floor has passed and it has been quiet, or until
-// end, or until ctx is done, and reports whether it was quiet. A server that has
-// no listener has nothing to wait for.
+// begin opens the accept window and reports whether the server has no traffic at
+// that moment.
+func (s *Server) begin() (idle bool) {
+	s.enter(window)
+	idle = true
+	for _, c := range s.snapshot() {
+		c.giveNotice()
+		if c.busy() {
+			idle = false
+		}
+	}
+	return idle
+}
+
+// busy reports whether c is open and has ever brought traffic.
+func (c *conn) busy() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.traffic.Load() && !c.closed
+}
+
+// acceptWindow waits until the floor has passed, it has been quiet and the probers
+// have noticed, or until end, or until ctx is done, and reports whether it was
+// quiet. A server that has no listener has nothing to wait for.
 func (s *Server) acceptWindow(ctx context.Context, idle bool, end time.Time) bool {
 	for s.listening() {
 		now := time.Now()
-		quietAt := s.quietAt(idle)
-		if !now.Before(quietAt) {
+		at, probers := s.quietAt(idle), s.probers.waitUntil(s.FailureThreshold)
+		if probers != 0 {
+			at = later(at, s.at(probers))
+		}
+		if !now.Before(at) {
 			return true
 		}
 		if !end.IsZero() && !now.Before(end) {
 			return false
 		}
-		s.wait(ctx, earlier(quietAt, end), false)
+		s.wait(ctx, earlier(at, end), probers != 0)
 		if ctx.Err() != nil {
 			return false
 		}
@@ -209,40 +238,47 @@ func later(a, b time.Time) time.Time {
 // known now. On a server with traffic the quiet period cannot begin before T0:
 // clients with open connections have had no reason to dial.
 func (s *Server) quietAt(idle bool) time.Time {
-	at := s.t0.Add(s.floor)
+	t0 := s.at(s.t0)
+	at := t0.Add(s.floor)
 	quiet := or(s.Quiet, DefaultQuiet)
 	if quiet == 0 {
 		return at
 	}
 	if last := s.lastNew.Load(); last != 0 {
-		at = later(at, s.epoch.Add(time.Duration(last)+quiet))
+		at = later(at, s.at(last).Add(quiet))
 	}
 	if !idle {
-		at = later(at, s.t0.Add(quiet))
+		at = later(at, t0.Add(quiet))
 	}
 	return at
 }
 
-// closeListeners closes every listener once its accept queue is empty.
-func (s *Server) closeListeners(ctx context.Context) {
+// closeListeners closes every listener once its accept queue is empty: first they
+// all begin, then all are waited for. A server that was idle and has no floor has
+// no balancer in front of it whose handshakes could be under way, but perhaps a
+// person at a terminal who waits.
+func (s *Server) closeListeners(ctx context.Context, idle bool) {
+	wait := handshakeWait
+	if idle && s.floor == 0 {
+		wait = 0
+	}
 	s.mu.Lock()
-	s.enter(closing)
 	var all []*listener
 	for l := range s.listeners {
 		all = append(all, l)
 	}
 	s.mu.Unlock()
 	for _, l := range all {
-		l.startClosing()
+		l.startClosing(wait)
 	}
 	for _, l := range all {
 		select {
 		case <-l.closed:
 		case <-ctx.Done():
-			l.Listener.Close()
+			l.Close()
 		}
 	}
-	s.closedAt = time.Now()
+	s.closedAt = s.clock()
 	close(s.windowClosed)
 }
 
@@ -251,6 +287,9 @@ func (s *Server) closeListeners(ctx context.Context) {
 // the contexts of the requests that still run, and ends what is idle, so that no
 // request starts just before the end.
 func (s *Server) linger(ctx context.Context, cancelAt time.Time) {
+	if !s.has(lingerOn) {
+		return
+	}
 	late := false
 	for {
 		now := time.Now()
@@ -258,7 +297,7 @@ func (s *Server) linger(ctx context.Context, cancelAt time.Time) {
 			s.cancelRequests(ErrCut)
 			late, cancelAt = true, time.Time{}
 		}
-		next, left := s.sweep(now, late)
+		next, left := s.sweep(s.clock(), late)
 		if left == 0 || ctx.Err() != nil {
 			return
 		}
@@ -272,16 +311,15 @@ func (s *Server) linger(ctx context.Context, cancelAt time.Time) {
 // sweep ends connections that are due, and returns when the next one can be and
 // how many are left to wait for. HTTP/2 connections without a stream are not
 // among them: Shutdown sends them their GOAWAY.
-func (s *Server) sweep(now time.Time, late bool) (next time.Time, left int) {
-	s.mu.Lock()
-	conns := s.snapshotLocked()
-	s.mu.Unlock()
-	for _, c := range conns {
+func (s *Server) sweep(now int64, late bool) (next time.Time, left int) {
+	for _, c := range s.snapshot() {
 		if c.waitsForShutdown() {
 			continue
 		}
 		left++
-		next = earlier(next, c.sweep(now, late))
+		if due := c.sweep(now, late); due != 0 {
+			next = earlier(next, s.at(due))
+		}
 	}
 	return next, left
 }
@@ -290,7 +328,7 @@ func (s *Server) sweep(now time.Time, late bool) (next time.Time, left int) {
 func (c *conn) waitsForShutdown() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.http2 && c.state == stateIdle && len(c.inFlight) == 0
+	return c.http2 && c.idle2 && len(*c.streams) == 0
 }
 
 // cancelRequests cancels the contexts of all requests.
@@ -303,49 +341,57 @@ func (s *Server) cancelRequests(cause error) {
 	}
 }
 
-// cut closes what is left, and returns a line for each thing that was ended so.
-// It then waits for handlers to notice, until ctx is done.
-func (s *Server) cut(ctx context.Context) []string {
-	s.mu.Lock()
-	conns := s.snapshotLocked()
-	s.mu.Unlock()
+// cut closes what is left, and returns a line for each thing that was ended so. It
+// then waits for handlers to notice, until ctx is done.
+func (s *Server) cut(ctx context.Context) ([]string, error) {
+	conns := s.snapshot()
 	s.enter(cutting)
 	s.cancelRequests(ErrCut)
 	var lines []string
-	now := time.Now()
+	now := s.clock()
 	for _, c := range conns {
-		lines = append(lines, c.describe(s.t0, now)...)
+		lines = append(lines, c.describe(now)...)
 	}
 	slices.Sort(lines)
 	for _, c := range conns {
 		c.Close()
 	}
 	s.closeHTTP()
-	for s.Open() > 0 {
-		select {
-		case <-s.changed:
-		case <-ctx.Done():
-			return lines
-		}
+	for s.open() > 0 && ctx.Err() == nil {
+		s.wait(ctx, time.Time{}, true)
 	}
-	return lines
+	return lines, cutError(lines)
+}
+
+// cutError returns an error that names what was cut, or nil if nothing was.
+func cutError(lines []string) error {
+	if len(lines) == 0 {
+		return nil
+	}
+	text := strings.Join(lines[:min(len(lines), named)], "; ")
+	if more := len(lines) - named; more > 0 {
+		text += fmt.Sprintf("; and %d more", more)
+	}
+	return fmt.Errorf("%w: %s", ErrCut, text)
 }
 
 // describe returns a line for each piece of work that closing c would cut. A
 // connection on which nothing happens yields none.
-func (c *conn) describe(t0, now time.Time) []string {
+func (c *conn) describe(now int64) []string {
 	c.mu.Lock()
-	defer c.mu.Unlock()
+	requests, hijacked := c.runningLocked(), c.stateLocked() == stateHijacked
+	unfinished := c.reads.Load() != c.mark() && !c.http2 && !c.closed
+	c.mu.Unlock()
 	var lines []string
-	for _, r := range c.inFlight {
-		lines = append(lines, r.describe(t0, now))
+	for _, r := range requests {
+		lines = append(lines, c.srv.describe(r, now))
 	}
 	switch {
-	case len(lines) > 0:
-	case c.state == stateHijacked:
-		lines = append(lines, fmt.Sprintf("hijacked connection from %v", c.RemoteAddr()))
-	case c.reads.Load() != c.mark && !c.http2:
-		lines = append(lines, fmt.Sprintf("unfinished request from %v", c.RemoteAddr()))
+	case hijacked:
+		c.srv.counters.hijackedCut.Add(1)
+		return []string{strings.Join(append([]string{fmt.Sprintf("hijacked connection from %v", c.RemoteAddr())}, lines...), ", ")}
+	case len(lines) == 0 && unfinished:
+		return []string{fmt.Sprintf("unfinished request from %v", c.RemoteAddr())}
 	}
 	return lines
 }
@@ -356,19 +402,11 @@ func (s *Server) shutdown(ctx context.Context) bool {
 	if ctx.Err() != nil {
 		return false
 	}
-	return s.HTTP == nil || s.HTTP.Shutdown(ctx) == nil && s.Open() == 0
+	return s.HTTP == nil || s.HTTP.Shutdown(ctx) == nil && s.open() == 0
 }
 
 func (s *Server) closeHTTP() {
 	if s.HTTP != nil {
 		s.HTTP.Close()
 	}
-}
-
-func (s *Server) snapshotLocked() []*conn {
-	conns := make([]*conn, 0, len(s.conns))
-	for c := range s.conns {
-		conns = append(conns, c)
-	}
-	return conns
 }

@@ -7,7 +7,6 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"strings"
-	"time"
 )
 
 // rampShare is the share of the floor after which every answer says
@@ -30,23 +29,34 @@ type handler struct {
 
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s := h.srv
-	c, _ := r.Context().Value(connKey{}).(*conn)
+	c := connOf(r.Context())
 	if c == nil { // not accepted by one of our listeners
 		h.next.ServeHTTP(w, r)
 		return
 	}
+	if s.in() == serving && c.traffic.Load() && s.FailureThreshold <= 0 { // nothing to be learnt from it
+		id := c.begin(r)
+		defer c.end(r, id)
+		h.next.ServeHTTP(w, r)
+		return
+	}
 	probe := s.isProbe(r)
-	id, first := c.begin(r, probe)
-	defer c.end(id)
+	id := c.begin(r)
+	defer c.end(r, id)
+	first := !probe && !c.traffic.Swap(true)
 	if first {
 		s.lastNew.Store(s.clock())
 	}
-	if s.in() != serving {
-		s.count(first, probe)
+	if p := s.in(); p != serving {
+		s.counters.served(p, first, probe)
 		if s.tellsToGo(r) {
 			w.Header().Set("Connection", "close")
-			s.counters.told.Add(1)
+			c.tell()
 		}
+	}
+	if probe && s.FailureThreshold > 0 {
+		s.observe(w, r, h.next)
+		return
 	}
 	h.next.ServeHTTP(w, r)
 }
@@ -54,7 +64,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // tellsToGo reports whether the answer to r is to say that the connection will
 // not be reused.
 func (s *Server) tellsToGo(r *http.Request) bool {
-	if upgrades(r) {
+	if !s.has(closeHeader) || upgrades(r) {
 		return false // the answer's Connection header is the protocol's own
 	}
 	if s.in() >= closing {
@@ -63,7 +73,7 @@ func (s *Server) tellsToGo(r *http.Request) bool {
 	if r.ProtoMajor == 2 {
 		return false // net/http's GOAWAY is final: not while streams still come
 	}
-	return rand.Float64()*rampShare*float64(s.floor) < float64(time.Since(s.t0))
+	return rand.Float64()*rampShare*float64(s.floor) < float64(s.clock()-s.t0)
 }
 
 // upgrades reports whether r asks to leave HTTP, as for a WebSocket. An offer of

@@ -49,9 +49,9 @@ func TestAcceptQueueIsEmptiedBeforeTheClose(t *testing.T) {
 	srv := new(Server)
 	srv.setup()
 	inner, clients := queued(t, n)
-	l := &listener{Listener: inner, srv: srv, closed: make(chan struct{})}
+	l := newListener(srv, inner, false)
 	require.True(t, srv.add(l))
-	l.startClosing()
+	l.startClosing(0)
 	for {
 		c, err := l.Accept()
 		if err != nil {
@@ -70,7 +70,7 @@ func TestAcceptQueueIsEmptiedBeforeTheClose(t *testing.T) {
 		require.NoError(t, err)
 		assert.Equal(t, "answer", string(got))
 	}
-	assert.Zero(t, srv.Open())
+	assert.Zero(t, srv.Stats().Open)
 	_, err := net.Dial("tcp", inner.Addr().String())
 	assert.ErrorIs(t, err, syscall.ECONNREFUSED)
 }

@@ -14,10 +14,13 @@ var probePaths = map[string]bool{
 	"/live": true, "/ready": true, "/health": true,
 }
 
-// probeAgents begin the User-Agent of the kubelet (pkg/probe/http/request.go in
-// k8s.io/kubernetes) and of the health checks of Google's and Amazon's load
-// balancers.
-var probeAgents = []string{"kube-probe/", "GoogleHC/", "ELB-HealthChecker/"}
+// kubelet begins the User-Agent of the kubelet (pkg/probe/http/request.go in
+// k8s.io/kubernetes).
+const kubelet = "kube-probe/"
+
+// probeAgents begin the User-Agent of the kubelet, and of the health checks of
+// Google's and Amazon's load balancers.
+var probeAgents = []string{kubelet, "GoogleHC/", "ELB-HealthChecker/"}
 
 // IsProbe reports whether a request is a health probe: by its path (/livez,
 // /readyz, /startupz, /healthz, /live, /ready, /health) or by the User-Agent of

@@ -6,49 +6,86 @@ package drain
 import (
 	"fmt"
 	"log/slog"
+	"net/http"
+	"net/url"
 	"sync/atomic"
 	"time"
 )
 
 // A Report says what happened between the call of Drain and its end.
 type Report struct {
-	Window      time.Duration // until the listeners were closed
-	Total       time.Duration // until nothing was left
-	Quiet       bool          // the accept window ended because it was quiet, not by the cap
-	Connections int64         // new connections that brought traffic
-	Requests    int64         // requests begun, probes not counted
-	Told        int64         // answers that said "Connection: close"
-	Idle        int64         // connections closed because they were idle
-	Silent      int64         // connections closed that had never brought a request
-	Cut         []string      // what was ended by force, one line each
+	Accept PhaseReport // the accept window, from Drain's call
+	Close  PhaseReport // until the accept queues were empty and the listeners closed
+	Linger PhaseReport // until no connection could bring a request any more
+	End    PhaseReport // net/http's Shutdown, and the cut
+
+	Quiet       bool     // the accept window ended because it was quiet, not by the cap
+	Told        int64    // answers that said "Connection: close"
+	Idle        int64    // connections closed because they were idle
+	Silent      int64    // connections closed that had never brought a request
+	Hijacked    int64    // hijacked connections that ended by themselves
+	HijackedCut int64    // hijacked connections that had to be cut
+	Cut         []string // what was ended by force, one line each
+}
+
+// A PhaseReport says how long a part of a drain has taken, and what came in it.
+type PhaseReport struct {
+	Took        time.Duration
+	Connections int64 // new ones that brought traffic
+	Requests    int64 // begun, probes not counted
+}
+
+// Total returns the sum of the phases.
+func (r Report) Total() PhaseReport {
+	var sum PhaseReport
+	for _, p := range []PhaseReport{r.Accept, r.Close, r.Linger, r.End} {
+		sum.Took += p.Took
+		sum.Connections += p.Connections
+		sum.Requests += p.Requests
+	}
+	return sum
 }
 
 // LogValue groups the report's values for a log line.
 func (r Report) LogValue() slog.Value {
 	return slog.GroupValue(
-		slog.Duration("window", r.Window),
-		slog.Duration("total", r.Total),
+		slog.Any("accept", r.Accept),
+		slog.Any("close", r.Close),
+		slog.Any("linger", r.Linger),
+		slog.Any("end", r.End),
 		slog.Bool("quiet", r.Quiet),
-		slog.Int64("connections", r.Connections),
-		slog.Int64("requests", r.Requests),
 		slog.Int64("told", r.Told),
 		slog.Int64("idle", r.Idle),
 		slog.Int64("silent", r.Silent),
+		slog.Int64("hijacked", r.Hijacked),
+		slog.Int64("hijacked_cut", r.HijackedCut),
 		slog.Int("cut", len(r.Cut)),
+	)
+}
+
+// LogValue groups the report's values for a log line.
+func (p PhaseReport) LogValue() slog.Value {
+	return slog.GroupValue(
+		slog.Duration("took", p.Took),
+		slog.Int64("connections", p.Connections),
+		slog.Int64("requests", p.Requests),
 	)
 }
 
 // counters are a report's numbers while the drain goes on.
 type counters struct {
-	connections, requests, told, idle, silent atomic.Int64
+	phases                [phases]struct{ connections, requests atomic.Int64 }
+	told, idle, silent    atomic.Int64
+	hijacked, hijackedCut atomic.Int64
 }
 
-func (s *Server) count(first, probe bool) {
+// served counts a request that begins in a phase.
+func (c *counters) served(in phase, first, probe bool) {
 	if first {
-		s.counters.connections.Add(1)
+		c.phases[in].connections.Add(1)
 	}
 	if !probe {
-		s.counters.requests.Add(1)
+		c.phases[in].requests.Add(1)
 	}
 }
 
@@ -61,18 +98,31 @@ func (c *counters) ended(idle bool) {
 	}
 }
 
+// fill puts the numbers into the report, which has the times.
 func (c *counters) fill(r *Report) {
-	r.Connections = c.connections.Load()
-	r.Requests = c.requests.Load()
+	for in := window; in < phases; in++ {
+		p := map[phase]*PhaseReport{window: &r.Accept, closing: &r.Close, lingering: &r.Linger, ending: &r.End, cutting: &r.End}[in]
+		p.Connections += c.phases[in].connections.Load()
+		p.Requests += c.phases[in].requests.Load()
+	}
 	r.Told = c.told.Load()
 	r.Idle = c.idle.Load()
 	r.Silent = c.silent.Load()
+	r.Hijacked = c.hijacked.Load()
+	r.HijackedCut = c.hijackedCut.Load()
 }
 
 // describe names a request for the report.
-func (r request) describe(t0, now time.Time) string {
-	if r.start.IsZero() {
-		return fmt.Sprintf("%s %s (running for more than %v)", r.method, r.path, now.Sub(t0).Round(time.Millisecond))
+func (s *Server) describe(r request, now int64) string {
+	what, age, more := r.method+" "+r.path, now-r.start, ""
+	if r.start == 0 {
+		age, more = now-s.t0, "more than "
 	}
-	return fmt.Sprintf("%s %s (running for %v)", r.method, r.path, now.Sub(r.start).Round(time.Millisecond))
+	if s.route != nil {
+		pattern := s.route(&http.Request{Method: r.method, URL: &url.URL{Path: r.path}})
+		if pattern != "" && pattern != r.path {
+			what += " by route " + pattern
+		}
+	}
+	return fmt.Sprintf("%s (running for %s%v)", what, more, time.Duration(age).Round(time.Millisecond))
 }

@@ -5,7 +5,6 @@ package drain
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -25,14 +24,19 @@ const (
 	DefaultSilent = 2 * time.Second
 )
 
-// ErrCut is wrapped by the error of [Server.Drain] when something had to be
-// ended by force, and is the cause of a request's context that is cancelled
-// shortly before that.
-var ErrCut = errors.New("drain: cut at the deadline")
+var (
+	// ErrDraining is the cause of the context of a [LongLived] request that is told
+	// to go, and the error of [Tracker.Start] once the tracker drains.
+	ErrDraining = errors.New("drain: draining")
 
-// A Server serves an [http.Server] and takes it off the air. HTTP and IsProbe must
-// be set before the first call of Serve and not be changed after it; the
-// durations are read when Drain begins.
+	// ErrCut is wrapped by the error of a Drain that had to end something by
+	// force, and is the cause of a context that is cancelled shortly before that.
+	ErrCut = errors.New("drain: cut at the deadline")
+)
+
+// A Server serves an [http.Server] and takes it off the air. Its fields must be
+// set before the first call of Serve and not be changed after it, but for the
+// durations, which are read when Drain begins.
 type Server struct {
 	// HTTP is the server to be served and drained. It is required. Serve wraps
 	// its Handler, ConnState, ConnContext and BaseContext; what the caller has
@@ -62,10 +66,10 @@ type Server struct {
 
 	// Linger is how long a connection may have been idle, counted from Drain's
 	// call at the earliest, before it is closed. No idle connection is closed
-	// before the listener has been closed for 300 ms. Each connection's own time is up to a fifth
-	// shorter, so that clients do not come back at one instant. Zero means
-	// DefaultLinger; negative means that idle connections are closed as soon as
-	// the listener is.
+	// before the listener has been closed for 300 ms. Each connection's own time
+	// is up to a fifth shorter, so that clients do not come back at one instant.
+	// Zero means DefaultLinger; negative means that idle connections are closed
+	// as soon as the listener is.
 	Linger time.Duration
 
 	// Silent is how long a connection that has never sent a byte is kept once
@@ -73,26 +77,53 @@ type Server struct {
 	// negative means no time.
 	Silent time.Duration
 
+	// Spread is the time from Drain's call over which handlers that ask for it,
+	// by [Draining] or [LongLived], are told to go: each connection at an instant
+	// of its own, so that thousands of clients do not come back at one. Zero means
+	// the floor; negative means at once. It is never more than half of the time
+	// that Drain is given.
+	Spread time.Duration
+
+	// FailureThreshold makes the accept window wait, within the cap, until every
+	// prober that was seen in the last minute has been given this many failing
+	// answers in a row: evidence that a load balancer with health checks of its
+	// own has noticed. A prober is a remote host, a User-Agent and a path. One
+	// that is answered 2xx or 3xx after Drain's call asks for something else than
+	// readiness, and is not waited for; nor is the kubelet, which takes no part
+	// in routing once a pod terminates. Zero or negative means that no prober is
+	// waited for. Probes that another listener serves are seen by WatchProbes.
+	FailureThreshold int
+
 	// IsProbe reports whether a request comes from a prober. Probes are
 	// answered like any request but are not traffic: they do not prolong the
 	// accept window. Nil means [IsProbe].
 	IsProbe func(*http.Request) bool
 
-	prepare  sync.Once
-	drained  chan struct{} // closed when report and drainErr are set
+	// Route returns the pattern of the route that serves a request, for the lines
+	// of [Report.Cut]. It is given a request with no more than a Method and a
+	// path. An empty answer stands for the path, and so does a nil Route, unless
+	// HTTP.Handler is an [http.ServeMux], which is then asked.
+	Route func(*http.Request) string
+
+	prepare  sync.Once                  // guards the wrapping of HTTP, and of
+	route    func(*http.Request) string // Route or what stands for it, or nil
+	drained  chan struct{}              // closed when report and drainErr are set
 	report   Report
 	drainErr error
 
 	windowClosed chan struct{} // closed when no listener is open any more
 	changed      chan struct{} // capacity 1: something that a waiting drain looks at
 	phase        atomic.Int32  // a phase; written by enter only
-	t0           time.Time     // set before phase leaves serving, as floor is
+	t0           int64         // the clock at Drain's call; set before phase leaves serving, as floor and spread are
 	floor        time.Duration
-	closedAt     time.Time    // when the listeners were closed; Drain's goroutine only
+	spread       time.Duration
+	closedAt     int64        // the clock when the listeners were closed; Drain's goroutine only
 	epoch        time.Time    // what clock counts from; set by setup
 	lastNew      atomic.Int64 // the clock when traffic last came on a new connection; 0: never
 	counters     counters
+	probers      probers
 	http2        atomic.Int64 // open connections that speak HTTP/2
+	off          mechanism    // set by tests only
 
 	mu        sync.Mutex // guards what follows
 	draining  bool       // Drain was called
@@ -105,14 +136,33 @@ type Server struct {
 type phase int32
 
 const (
-	serving phase = iota // before Drain
-	window               // Drain was called, listeners open
-	closing              // listeners closing or closed
-	cutting              // past the deadline
+	serving   phase = iota // before Drain
+	window                 // Drain was called, listeners open
+	closing                // accept queues are emptied, listeners closed
+	lingering              // connections may still bring requests
+	ending                 // net/http's Shutdown, or the cut
+	cutting                // past the deadline
+	phases                 // how many there are
 )
 
 func (s *Server) enter(p phase) { s.phase.Store(int32(p)) }
 func (s *Server) in() phase     { return phase(s.phase.Load()) }
+
+// Mechanisms are what tests switch off one by one, to show what each is for: a
+// mechanism without which nothing is lost would have no place here. (The quiet
+// period and the idle time are switched off by the fields.)
+type mechanism uint8
+
+const (
+	closeHeader mechanism = 1 << iota // "Connection: close" on answers
+	emptyQueue                        // the accept queue is emptied before the close
+	synFilter                         // no handshake begins while it is emptied
+	byteCheck                         // bytes that have come in keep a connection
+	lingerOn                          // connections are waited for before Shutdown
+	stagedClose                       // what a client sends past the answer is read
+)
+
+func (s *Server) has(m mechanism) bool { return s.off&m == 0 }
 
 // Serve accepts connections on l and serves them until Drain closes l; it then
 // returns [http.ErrServerClosed], while Drain still waits for connections. It
@@ -120,26 +170,27 @@ func (s *Server) in() phase     { return phase(s.phase.Load()) }
 // is of [tls.NewListener], for which there is ServeTLS; and ErrServerClosed when
 // Drain was called before.
 //
-// The accept queue of a listener that has a SetDeadline method, as those of TCP
-// and of Unix sockets have, is emptied before the close. Another one is just
-// closed, and what waits in its queue is reset.
+// What waits in the accept queue is served before l is closed, if l has a
+// SetDeadline method, as the listeners of TCP and of Unix sockets have. Another
+// one is just closed, and what waits there is reset. A listener of [Listen] goes
+// further. One that another process holds too, as with systemd's socket
+// activation, goes on existing, and so does its queue.
 func (s *Server) Serve(l net.Listener) error {
-	return s.serve(&listener{Listener: l}, func(l net.Listener) error { return s.HTTP.Serve(l) })
+	return s.serve(newListener(s, l, false), func(l net.Listener) error { return s.HTTP.Serve(l) })
 }
 
 // ServeTLS is like Serve for TLS connections. The files may be empty when
 // HTTP.TLSConfig has a certificate, as for [http.Server.ServeTLS].
 func (s *Server) ServeTLS(l net.Listener, certFile, keyFile string) error {
-	return s.serve(&listener{Listener: l, tls: true}, func(l net.Listener) error { return s.HTTP.ServeTLS(l, certFile, keyFile) })
+	return s.serve(newListener(s, l, true), func(l net.Listener) error { return s.HTTP.ServeTLS(l, certFile, keyFile) })
 }
 
 func (s *Server) serve(l *listener, accept func(net.Listener) error) error {
-	l.srv, l.closed = s, make(chan struct{})
 	if s.HTTP == nil {
 		l.Close()
 		return errors.New("drain: Server.HTTP is nil")
 	}
-	if fmt.Sprintf("%T", l.Listener) == "*tls.listener" {
+	if fmt.Sprintf("%T", l.inner) == "*tls.listener" {
 		l.Close()
 		return errors.New("drain: Serve was given a TLS listener; use ServeTLS with the one inside")
 	}
@@ -171,8 +222,12 @@ func (s *Server) setup() {
 	s.changed = make(chan struct{}, 1)
 }
 
-// clock returns the nanoseconds since epoch, by the monotonic clock.
+// clock returns the nanoseconds since epoch, by the monotonic clock. A time kept
+// so takes a third of a time.Time, and there are some for each connection.
 func (s *Server) clock() int64 { return int64(time.Since(s.epoch)) }
+
+// at returns the time of a reading of the clock.
+func (s *Server) at(clock int64) time.Time { return s.epoch.Add(time.Duration(clock)) }
 
 // wrap puts the server's own functions around those of HTTP.
 func (s *Server) wrap() {
@@ -181,6 +236,10 @@ func (s *Server) wrap() {
 	next := h.Handler
 	if next == nil {
 		next = http.DefaultServeMux
+	}
+	s.route = s.Route
+	if mux, ok := next.(*http.ServeMux); ok && s.route == nil {
+		s.route = func(r *http.Request) string { _, pattern := mux.Handler(r); return pattern }
 	}
 	h.Handler = &handler{srv: s, next: next}
 	h.ConnContext = s.connContext(h.ConnContext)
@@ -193,7 +252,12 @@ func (s *Server) connContext(next func(context.Context, net.Conn) context.Contex
 		if next != nil {
 			ctx = next(ctx, accepted(nc))
 		}
-		return context.WithValue(ctx, connKey{}, tracked(nc))
+		c := tracked(nc)
+		if c == nil {
+			return ctx
+		}
+		c.ctx = ctx
+		return (*connContext)(c)
 	}
 }
 
@@ -208,9 +272,9 @@ func (s *Server) connState(next func(net.Conn, http.ConnState)) func(net.Conn, h
 		}
 		switch state {
 		case http.StateIdle:
-			c.idle()
+			c.idle(nc)
 		case http.StateHijacked:
-			c.hijacked()
+			c.hijacked.Store(true)
 		case http.StateClosed:
 			c.ended()
 		}
@@ -224,7 +288,7 @@ func (s *Server) baseContext(next func(net.Listener) context.Context) func(net.L
 		ctx := context.Background()
 		if next != nil {
 			if ours, ok := l.(*listener); ok {
-				l = ours.Listener
+				l = ours.given
 			}
 			ctx = next(l)
 		}
@@ -252,62 +316,6 @@ func (s *Server) add(l *listener) bool {
 func (s *Server) AcceptWindowClosed() <-chan struct{} {
 	s.setup()
 	return s.windowClosed
-}
-
-// Open returns how many connections are open, hijacked ones included. It may be
-// called at any time.
-func (s *Server) Open() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return len(s.conns)
-}
-
-// track takes over a connection that was just accepted.
-func (s *Server) track(nc net.Conn, tls bool) *conn {
-	c := &conn{Conn: nc, srv: s, tls: tls, accepted: time.Now()}
-	s.mu.Lock()
-	s.conns[c] = struct{}{}
-	s.mu.Unlock()
-	return c
-}
-
-// remove forgets a connection that is closed and on which no handler runs.
-func (s *Server) remove(c *conn) {
-	if c.http2 { // it does not change any more
-		s.http2.Add(-1)
-	}
-	s.mu.Lock()
-	delete(s.conns, c)
-	left := int64(len(s.conns))
-	s.mu.Unlock()
-	if left <= s.http2.Load() { // nothing is left, or only what Shutdown ends
-		s.wake()
-	}
-}
-
-// wake makes a waiting Drain look again.
-func (s *Server) wake() {
-	select {
-	case s.changed <- struct{}{}:
-	default:
-	}
-}
-
-// tracked returns the server's own connection inside nc, or nil.
-func tracked(nc net.Conn) *conn {
-	if t, ok := nc.(*tls.Conn); ok {
-		nc = t.NetConn()
-	}
-	c, _ := nc.(*conn)
-	return c
-}
-
-// accepted returns nc as the caller's hooks are to see it.
-func accepted(nc net.Conn) net.Conn {
-	if c, ok := nc.(*conn); ok {
-		return c.Conn
-	}
-	return nc
 }
 
 // EnvironmentFloor returns the floor of a Server that sets none: DefaultFloor

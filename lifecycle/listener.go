@@ -34,9 +34,7 @@ func (p *process) openProbes(ctx context.Context) (closeProbes func(), err error
 		ErrorLog:          slog.NewLogLogger(p.log.Handler(), slog.LevelDebug),
 	}
 	if l != nil {
-		mux := http.NewServeMux()
-		p.probes.Mount(mux)
-		srv.Handler = mux
+		srv.Handler = p.watched()
 		group.Go(func() { srv.Serve(l) })
 	}
 	return func() {
@@ -53,4 +51,18 @@ func (p *process) openProbes(ctx context.Context) (closeProbes func(), err error
 		case <-goodbye.Done(): // a check that ignores its context
 		}
 	}, nil
+}
+
+// watched returns the handler of the probe listener. Every server takes note of
+// who is told what, since none of them sees these probes itself.
+func (p *process) watched() http.Handler {
+	mux := http.NewServeMux()
+	p.probes.Mount(mux)
+	var h http.Handler = mux
+	for _, part := range p.parts {
+		if part.Server != nil && part.Server.FailureThreshold > 0 {
+			h = part.Server.WatchProbes(h)
+		}
+	}
+	return h
 }

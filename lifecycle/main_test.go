@@ -142,7 +142,7 @@ func (p *program) signal(s os.Signal) time.Time {
 
 // grace is the grace period of the programs. What is hung takes all of it but a
 // part of the reserve, so it is short.
-const grace = 2 * time.Second
+const grace = 4 * time.Second
 
 func TestFaultyProgramIsGoneBeforeTheGracePeriod(t *testing.T) {
 	for _, tt := range []struct {

@@ -11,6 +11,8 @@ import (
 	"runtime/pprof"
 	"sync"
 	"time"
+
+	"github.com/lameduck-go/lameduck/drain"
 )
 
 // A part is a component in a running process.
@@ -69,7 +71,7 @@ func (p *part) serve(h *http.Server) {
 			}
 		}
 		var err error
-		l, err = new(net.ListenConfig).Listen(ctx, "tcp", addr)
+		l, err = drain.Listen(ctx, "tcp", addr)
 		return err
 	}
 	p.Run = func(context.Context) error {

@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Lameduck Authors
+
+package drain
+
+import (
+	"context"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"time"
+)
+
+// Draining returns a channel that is closed when the connection that has brought
+// a request is told to go, see [Server.Spread], or when it has ended by itself.
+// The context is the request's or is derived from it, and may be done: what has
+// hijacked a connection goes on using it. Of a context that does not come from a
+// [Server] the channel is nil, so that waiting for it never ends.
+//
+// It is for work that does not end by itself, such as a WebSocket, a stream of
+// server-sent events, or a long poll:
+//
+//	select {
+//	case event := <-events:
+//		send(event)
+//	case <-drain.Draining(ctx):
+//		return // the client comes back, to another server
+//	}
+func Draining(ctx context.Context) <-chan struct{} {
+	c := connOf(ctx)
+	if c == nil {
+		return nil
+	}
+	return c.noticed().ctx.Done()
+}
+
+// LongLived returns a handler that calls h with a context that is cancelled, with
+// [ErrDraining] as its cause, when the connection is told to go, see
+// [Server.Spread]. It marks the routes whose requests do not end by themselves;
+// those of other requests are cancelled shortly before the drain's deadline only.
+// Under a server that is not a [Server] it does nothing.
+func LongLived(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c := connOf(r.Context())
+		if c == nil {
+			h.ServeHTTP(w, r)
+			return
+		}
+		ctx, cancel := context.WithCancelCause(r.Context())
+		defer cancel(nil)
+		notice := c.noticed().ctx
+		stop := context.AfterFunc(notice, func() { cancel(context.Cause(notice)) })
+		defer stop()
+		h.ServeHTTP(w, r.WithContext(ctx))
+	})
+}
+
+// A notice tells the handlers on one connection that it is time to go.
+type notice struct {
+	ctx    context.Context // its end is the message
+	cancel context.CancelCauseFunc
+	timer  *time.Timer // guarded by the connection's mu; nil before T0
+}
+
+// noticed returns the notice of a connection, and makes it at the first call.
+func (c *conn) noticed() *notice {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.notice == nil {
+		n := new(notice)
+		n.ctx, n.cancel = context.WithCancelCause(context.Background())
+		c.notice = n
+		if c.srv.in() != serving {
+			c.giveNoticeLocked()
+		}
+		if c.closed {
+			n.cancel(net.ErrClosed)
+		}
+	}
+	return c.notice
+}
+
+// giveNotice settles when the handlers on c are told, if any of them has asked.
+// A connection that is new since T0 has its turn in what is left of the spread.
+func (c *conn) giveNotice() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.giveNoticeLocked()
+}
+
+func (c *conn) giveNoticeLocked() {
+	n := c.notice
+	if n == nil || n.timer != nil {
+		return
+	}
+	left := max(c.srv.spread-time.Duration(c.srv.clock()-c.srv.t0), 0)
+	n.timer = time.AfterFunc(rand.N(left+1), func() { n.cancel(ErrDraining) })
+}
+
+// endNoticeLocked is called when c has ended.
+func (c *conn) endNoticeLocked() {
+	if c.notice == nil {
+		return
+	}
+	c.notice.cancel(net.ErrClosed)
+	if c.notice.timer != nil {
+		c.notice.timer.Stop()
+	}
+}
