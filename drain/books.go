@@ -50,37 +50,54 @@ func (n *Stats) add(c *conn) {
 func (s *Server) track(nc net.Conn, tls bool) *conn {
 	c := &conn{Conn: nc, srv: s, tls: tls, accepted: s.clock()}
 	s.mu.Lock()
-	s.conns[c] = struct{}{}
-	s.mu.Unlock()
+	defer s.mu.Unlock()
+	s.conns++
+	if c.next = s.last; c.next != nil {
+		c.next.prev = c
+	}
+	s.last = c
 	return c
 }
 
 // remove forgets a connection that is closed and on which no handler runs.
 func (s *Server) remove(c *conn) {
-	if c.http2 { // it does not change any more
+	if c.streams != nil { // it does not change any more
 		s.http2.Add(-1)
 	}
-	s.mu.Lock()
-	delete(s.conns, c)
-	left := int64(len(s.conns))
-	s.mu.Unlock()
-	if left <= s.http2.Load() { // nothing is left, or only what Shutdown ends
+	if s.unlink(c) <= int(s.http2.Load()) { // nothing is left, or only what Shutdown ends
 		s.wake()
 	}
+}
+
+// unlink takes c out of the list and returns how many are left.
+func (s *Server) unlink(c *conn) (left int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.conns--
+	if c.next != nil {
+		c.next.prev = c.prev
+	}
+	if c.prev != nil {
+		c.prev.next = c.next
+	} else {
+		s.last = c.next
+	}
+	c.next, c.prev = nil, nil
+	return s.conns
 }
 
 // open returns how many connections are open, hijacked ones included.
 func (s *Server) open() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return len(s.conns)
+	return s.conns
 }
 
 func (s *Server) snapshot() []*conn {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	conns := make([]*conn, 0, len(s.conns))
-	for c := range s.conns {
+	conns := make([]*conn, 0, s.conns)
+	for c := s.last; c != nil; c = c.next {
 		conns = append(conns, c)
 	}
 	return conns

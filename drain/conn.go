@@ -4,11 +4,12 @@
 package drain
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
 	"io"
-	"math/rand/v2"
+	"maps"
 	"net"
 	"net/http"
 	"os"
@@ -45,7 +46,7 @@ const (
 	stateActive                  // a request is being served
 	stateIdle                    // kept alive, between two requests
 	stateHijacked
-	stateClosed // and yet a handler runs
+	stateClosed // or about to be
 )
 
 // A conn is an accepted connection and what is known of it. It ends, for the
@@ -58,35 +59,38 @@ const (
 // is a single atomic store. The times are readings of the server's clock.
 type conn struct {
 	net.Conn
-	srv      *Server
-	ctx      context.Context // what connContext adds c to
-	accepted int64
+	srv        *Server
+	ctx        context.Context // what connContext adds c to
+	next, prev *conn           // in the server's list; guarded by its mu
+	accepted   int64
 
 	reads    atomic.Uint32 // how often bytes have come in
 	expiring atomic.Bool   // the drain asks Read to end the connection; set under mu
 	traffic  atomic.Bool   // it has brought a request that is not a probe
 	hijacked atomic.Bool   // a handler has taken it over
-	tls      bool          // TLS is spoken over it
 	done     atomic.Uint64 // HTTP/1: the last request that is over, and reads when it was
 
-	mu      sync.Mutex // guards what follows; nothing is called under it but the socket
-	http2   bool
-	idle2   bool // HTTP/2: no stream is open
-	closed  bool
-	told    bool          // an answer has said "Connection: close"
-	lastID  uint32        // of a request; HTTP/1's goroutine also reads it without mu
-	seen    uint32        // reads when the drain last looked
-	seenAt  int64         // when seen last changed; 0: not looked yet
-	since   int64         // when it fell idle while draining; 0: before T0
-	idleFor time.Duration // how long it may be idle; 0: not settled yet
-	request request       // HTTP/1: the one numbered lastID
-	streams *[]request    // HTTP/2: those whose handler runs; else nil
-	notice  *notice       // nil until a handler asks for it
+	mu      sync.Mutex          // guards what follows; nothing is called under it but the socket
+	tls     bool                // TLS is spoken over it; does not change
+	h1      bool                // it has fallen idle or brought a request; HTTP/1's goroutine only
+	preface bool                // HTTP/2's has come; the connection's goroutine only
+	idle2   bool                // HTTP/2: no stream is open
+	leaving bool                // HTTP/1: the last answer is sent, the close under way
+	closed  bool                // nothing will come any more
+	gone    bool                // the server has forgotten it
+	expired bool                // it was ended because it was idle or silent
+	told    bool                // an answer has said "Connection: close"
+	lastID  uint32              // of a request; HTTP/1's goroutine also reads it without mu
+	seen    uint32              // reads when the drain last looked
+	seenAt  int64               // when seen last changed; 0: not looked yet
+	since   int64               // when it fell idle while draining; 0: before T0
+	request request             // HTTP/1: the one numbered lastID
+	streams *map[uint32]request // HTTP/2: those whose handler runs; else nil
+	notice  *notice             // nil until a handler asks for it
 }
 
 // A request is one that a handler is serving.
 type request struct {
-	id           uint32
 	start        int64 // 0: before T0
 	method, path string
 }
@@ -94,17 +98,19 @@ type request struct {
 // stateLocked returns what c is doing.
 func (c *conn) stateLocked() connState {
 	switch {
-	case c.closed:
+	case c.closed || c.leaving:
 		return stateClosed
 	case c.hijacked.Load():
 		return stateHijacked
-	case c.http2 && c.idle2, c.lastID != 0 && c.doneID() == c.lastID:
+	case c.http2Locked() && c.idle2, c.lastID != 0 && c.doneID() == c.lastID:
 		return stateIdle
 	case c.lastID == 0:
 		return stateNew
 	}
 	return stateActive
 }
+
+func (c *conn) http2Locked() bool { return c.streams != nil }
 
 func (c *conn) doneID() uint32 { return uint32(c.done.Load() >> 32) }
 
@@ -114,9 +120,9 @@ func (c *conn) mark() uint32 { return uint32(c.done.Load()) }
 // runningLocked returns the requests whose handler has not returned.
 func (c *conn) runningLocked() []request {
 	switch {
-	case c.http2:
-		return slices.Clone(*c.streams)
-	case c.lastID == c.doneID(), c.closed && !c.hijacked.Load():
+	case c.http2Locked():
+		return slices.Collect(maps.Values(*c.streams))
+	case c.lastID == c.doneID(), (c.closed || c.leaving) && !c.hijacked.Load():
 		return nil
 	}
 	return []request{c.request}
@@ -157,7 +163,9 @@ func (c *conn) Read(p []byte) (int, error) {
 	for {
 		n, err := c.Conn.Read(p)
 		if n > 0 {
-			c.reads.Add(1)
+			if c.reads.Add(1) == 1 {
+				c.preface = bytes.HasPrefix(p[:n], []byte("PRI "))
+			}
 			if c.expiring.Load() {
 				c.revive()
 			}
@@ -167,7 +175,7 @@ func (c *conn) Read(p []byte) (int, error) {
 			return n, err
 		}
 		if sock.Peek(c.Conn) != sock.Data {
-			c.srv.counters.ended(c.idleFor != 0)
+			c.countExpired()
 			return 0, io.EOF
 		}
 		c.revive()
@@ -188,7 +196,8 @@ func (c *conn) revive() {
 // net/http may have set a deadline of its own after the first time.
 func (c *conn) expireLocked(reads uint32) bool {
 	if !c.srv.has(byteCheck) {
-		c.srv.counters.ended(c.idleFor != 0)
+		c.expired = true
+		c.srv.counters.idle.Add(1)
 		c.Conn.Close()
 		return true
 	}
@@ -201,6 +210,21 @@ func (c *conn) expireLocked(reads uint32) bool {
 	}
 	c.Conn.SetReadDeadline(time.Unix(1, 0))
 	return true
+}
+
+// countExpired counts a connection that was ended because it was idle or silent.
+func (c *conn) countExpired() {
+	c.mu.Lock()
+	first := !c.expired
+	c.expired = true
+	c.mu.Unlock()
+	switch {
+	case !first: // net/http may read again
+	case c.done.Load() != 0:
+		c.srv.counters.idle.Add(1)
+	default:
+		c.srv.counters.silent.Add(1)
+	}
 }
 
 // ReadFrom lets net/http go on using sendfile and splice.
@@ -228,7 +252,8 @@ func (c *conn) NetConn() net.Conn { return c.Conn }
 func (c *conn) Close() error {
 	c.mu.Lock()
 	hijacked := c.hijacked.Load()
-	staged := c.told && !c.http2 && !hijacked
+	staged := c.told && !c.http2Locked() && !hijacked && c.srv.in() < cutting && c.srv.has(stagedClose)
+	c.leaving = c.leaving || staged
 	c.mu.Unlock()
 	if staged {
 		c.closeStaged()
@@ -246,7 +271,7 @@ func (c *conn) Close() error {
 // destroys what is left of the answer before.
 func (c *conn) closeStaged() {
 	cw, ok := c.Conn.(interface{ CloseWrite() error })
-	if !ok || c.srv.in() >= cutting || !c.srv.has(stagedClose) || cw.CloseWrite() != nil {
+	if !ok || cw.CloseWrite() != nil {
 		return
 	}
 	c.Conn.SetReadDeadline(time.Now().Add(stagedWait))
@@ -259,14 +284,22 @@ func (c *conn) ended() {
 	if p := c.srv.in(); c.stateLocked() == stateHijacked && p != serving && p < cutting {
 		c.srv.counters.hijacked.Add(1)
 	}
-	first := !c.closed
 	c.closed = true
-	gone := first && len(c.runningLocked()) == 0
+	gone := c.goneLocked()
 	c.endNoticeLocked()
 	c.mu.Unlock()
 	if gone {
 		c.srv.remove(c)
 	}
+}
+
+// goneLocked reports, once, whether the server is to forget c.
+func (c *conn) goneLocked() bool {
+	if c.gone || !c.closed || len(c.runningLocked()) > 0 {
+		return false
+	}
+	c.gone = true
+	return true
 }
 
 // begin notes that a handler starts on r.
@@ -281,9 +314,10 @@ func (c *conn) begin(r *http.Request) (id uint32) {
 	if r.ProtoMajor == 2 {
 		c.isHTTP2Locked()
 		c.idle2 = false
-		*c.streams = append(*c.streams, request{id, start, r.Method, r.URL.Path})
+		(*c.streams)[id] = request{start, r.Method, r.URL.Path}
 	} else {
-		c.request = request{id, start, r.Method, r.URL.Path}
+		c.request = request{start, r.Method, r.URL.Path}
+		c.h1 = true
 	}
 	if c.expiring.Load() { // the request was read before the drain asked
 		c.expiring.Store(false)
@@ -300,15 +334,18 @@ func (c *conn) end(r *http.Request, id uint32) {
 		return
 	}
 	c.mu.Lock()
-	if c.http2 {
-		*c.streams = slices.DeleteFunc(*c.streams, func(r request) bool { return r.id == id })
+	if c.http2Locked() {
+		delete(*c.streams, id)
 	} else {
 		c.done.Store(uint64(id) << 32)
 	}
-	gone := c.closed && len(c.runningLocked()) == 0
+	gone := c.goneLocked()
 	c.mu.Unlock()
-	if gone {
+	switch {
+	case gone:
 		c.srv.remove(c)
+	case c.srv.in() != serving:
+		c.srv.wake() // it may have been the last on a connection that is idle already
 	}
 }
 
@@ -323,10 +360,10 @@ func (c *conn) tell() {
 // idle notes that c waits for its next request.
 func (c *conn) idle(nc net.Conn) {
 	draining := c.srv.in() != serving
-	if draining || c.request.id == 0 {
+	if draining || !c.h1 {
 		c.idleSlowly(nc)
 	}
-	if c.request.id != 0 {
+	if c.h1 {
 		c.done.Store(uint64(c.lastID)<<32 | uint64(c.reads.Load()))
 	}
 	if draining {
@@ -339,30 +376,31 @@ func (c *conn) idleSlowly(nc net.Conn) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
-	case c.http2 || c.request.id == 0 && c.srv.speaksHTTP2(nc):
+	case c.h1:
+	case c.http2Locked() || c.speaksHTTP2(nc):
 		c.isHTTP2Locked()
 		c.idle2 = true
-	case c.request.id == 0: // net/http has answered "OPTIONS *" itself
+	default: // net/http has answered "OPTIONS *" itself
+		c.h1 = true
+		c.traffic.Store(true)
 		c.lastID++
-		c.request.id = c.lastID
 	}
 	if c.srv.in() != serving {
 		c.since = c.srv.clock()
 	}
 }
 
-// speaksHTTP2 reports whether a connection that falls idle and has brought no
-// HTTP/1 request speaks HTTP/2.
-func (s *Server) speaksHTTP2(nc net.Conn) bool {
+// speaksHTTP2 reports whether c, of which net/http speaks as nc, speaks HTTP/2.
+func (c *conn) speaksHTTP2(nc net.Conn) bool {
 	if t, ok := nc.(*tls.Conn); ok {
 		return t.ConnectionState().NegotiatedProtocol == "h2"
 	}
-	return s.HTTP.Protocols != nil && s.HTTP.Protocols.UnencryptedHTTP2()
+	return c.preface
 }
 
 func (c *conn) isHTTP2Locked() {
-	if !c.http2 {
-		c.http2, c.streams = true, new([]request)
+	if c.streams == nil {
+		c.streams = &map[uint32]request{}
 		c.srv.http2.Add(1)
 	}
 }
@@ -374,7 +412,7 @@ func (c *conn) sweep(now int64, late bool) int64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	state := c.stateLocked()
-	if c.http2 || state != stateIdle && state != stateNew {
+	if c.http2Locked() || state != stateIdle && state != stateNew {
 		return 0
 	}
 	if reads := c.reads.Load(); c.seenAt == 0 || reads != c.seen {
@@ -382,7 +420,7 @@ func (c *conn) sweep(now int64, late bool) int64 {
 	}
 	var due int64
 	switch {
-	case c.seen != c.mark() && !(c.tls && state == stateNew) && c.srv.has(byteCheck):
+	case c.unfinishedLocked() && c.srv.has(byteCheck):
 		due = c.seenAt + int64(halfRequest)
 	case late:
 		due = now
@@ -398,20 +436,24 @@ func (c *conn) sweep(now int64, late bool) int64 {
 	return now // until Read has noticed, or, if bytes have come in just now, again
 }
 
+// unfinishedLocked reports whether bytes have come in since c fell idle or was
+// accepted: those of a request, unless they belong to the handshake of TLS.
+func (c *conn) unfinishedLocked() bool {
+	return c.reads.Load() != c.mark() && !(c.tls && c.lastID == 0)
+}
+
 // idleDueLocked returns when an idle connection is to be ended. The time is
-// shortened by up to a fifth, at random, so that clients do not come back at one
-// instant.
+// shortened by up to a fifth, by the last digits of the time of its accept, so that
+// clients do not come back at one instant. One that has only brought probes has no
+// client that would be surprised.
 func (c *conn) idleDueLocked() int64 {
-	c.since = max(c.since, c.srv.t0)
-	if c.idleFor == 0 {
-		linger := or(c.srv.Linger, DefaultLinger)
-		c.idleFor = max(linger-rand.N(linger/5+1), 1)
+	linger := int64(or(c.srv.Linger, DefaultLinger))
+	if linger == 0 || !c.traffic.Load() {
+		return c.srv.closedAt
 	}
-	due := c.since + int64(c.idleFor)
-	if c.srv.Linger >= 0 {
-		due = max(due, c.srv.closedAt+int64(minLinger))
-	}
-	return due
+	const digits = 1e6
+	short := linger / 5 * (c.accepted % digits) / digits
+	return max(max(c.since, c.srv.t0)+linger-short, c.srv.closedAt+int64(minLinger))
 }
 
 // silentDueLocked returns when a connection without a request is to be ended. In

@@ -23,6 +23,10 @@ const (
 	// so that thousands of them cost tens of looks and not thousands.
 	sweepGap = 20 * time.Millisecond
 
+	// closeMax bounds the closing of the listeners. It is more than the second for
+	// which net/http may pause after an error of Accept.
+	closeMax = 1500 * time.Millisecond
+
 	// named is how many of the things that were cut an error names.
 	named = 10
 )
@@ -85,6 +89,7 @@ func (s *Server) run(ctx context.Context) (r Report, err error) {
 	r.Close.Took = took()
 
 	s.enter(lingering)
+	s.noticeNewcomers()
 	s.linger(patient, limits.cancel)
 	r.Linger.Took = took()
 
@@ -154,7 +159,7 @@ func (s *Server) begin() (idle bool) {
 	s.enter(window)
 	idle = true
 	for _, c := range s.snapshot() {
-		c.giveNotice()
+		c.giveNotice(s.spread)
 		if c.busy() {
 			idle = false
 		}
@@ -271,6 +276,8 @@ func (s *Server) closeListeners(ctx context.Context, idle bool) {
 	for _, l := range all {
 		l.startClosing(wait)
 	}
+	ctx, cancel := context.WithTimeout(ctx, wait+closeMax)
+	defer cancel()
 	for _, l := range all {
 		select {
 		case <-l.closed:
@@ -294,6 +301,7 @@ func (s *Server) linger(ctx context.Context, cancelAt time.Time) {
 	for {
 		now := time.Now()
 		if !cancelAt.IsZero() && !now.Before(cancelAt) {
+			s.counters.cancelled.Store(int64(s.Stats().InFlight))
 			s.cancelRequests(ErrCut)
 			late, cancelAt = true, time.Time{}
 		}
@@ -328,7 +336,7 @@ func (s *Server) sweep(now int64, late bool) (next time.Time, left int) {
 func (c *conn) waitsForShutdown() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.http2 && c.idle2 && len(*c.streams) == 0
+	return c.http2Locked() && c.idle2 && len(*c.streams) == 0
 }
 
 // cancelRequests cancels the contexts of all requests.
@@ -380,7 +388,7 @@ func cutError(lines []string) error {
 func (c *conn) describe(now int64) []string {
 	c.mu.Lock()
 	requests, hijacked := c.runningLocked(), c.stateLocked() == stateHijacked
-	unfinished := c.reads.Load() != c.mark() && !c.http2 && !c.closed
+	unfinished := c.unfinishedLocked() && !c.http2Locked() && c.stateLocked() != stateClosed
 	c.mu.Unlock()
 	var lines []string
 	for _, r := range requests {
@@ -402,11 +410,23 @@ func (s *Server) shutdown(ctx context.Context) bool {
 	if ctx.Err() != nil {
 		return false
 	}
-	return s.HTTP == nil || s.HTTP.Shutdown(ctx) == nil && s.open() == 0
+	if s.HTTP == nil {
+		return true
+	}
+	done := make(chan error, 1)
+	go func() { done <- s.HTTP.Shutdown(ctx) }()
+	select {
+	case err := <-done:
+		return err == nil && s.open() == 0
+	case <-ctx.Done():
+		return false
+	}
 }
 
+// closeHTTP has net/http close what it knows, without waiting: like Shutdown it
+// waits first for every Serve to return, and a listener may not let it.
 func (s *Server) closeHTTP() {
 	if s.HTTP != nil {
-		s.HTTP.Close()
+		go s.HTTP.Close()
 	}
 }

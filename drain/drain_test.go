@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -23,7 +24,17 @@ import (
 	"github.com/lameduck-go/lameduck/internal/memnet"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if mode := os.Getenv(idleEnv); mode != "" {
+		idleProcess(mode)
+		return
+	}
+	if mode := os.Getenv(serverEnv); mode != "" {
+		serveMode(mode)
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // A rig is a server in a bubble, on a network in memory.
 type rig struct {

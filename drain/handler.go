@@ -80,13 +80,16 @@ func (s *Server) tellsToGo(r *http.Request) bool {
 // h2c does not count: net/http does not take it, but clients make it on every
 // request (RFC 9113, section 3.1).
 func upgrades(r *http.Request) bool {
-	protocol := r.Header.Get("Upgrade")
-	if protocol == "" || strings.EqualFold(protocol, "h2c") {
-		return false
-	}
-	for _, value := range r.Header["Connection"] {
-		for token := range strings.SplitSeq(value, ",") {
-			if strings.EqualFold(strings.TrimSpace(token), "upgrade") {
+	return listHas(r.Header["Upgrade"], func(protocol string) bool { return !strings.EqualFold(protocol, "h2c") }) &&
+		listHas(r.Header["Connection"], func(option string) bool { return strings.EqualFold(option, "upgrade") })
+}
+
+// listHas reports whether one of the elements of a header's comma-separated lists
+// is as wanted (RFC 9110, section 5.6.1).
+func listHas(values []string, wanted func(string) bool) bool {
+	for _, value := range values {
+		for element := range strings.SplitSeq(value, ",") {
+			if element = strings.Trim(element, " \t"); element != "" && wanted(element) {
 				return true
 			}
 		}

@@ -88,10 +88,17 @@ func newListener(s *Server, l net.Listener, tls bool) *listener {
 func (l *listener) Addr() net.Addr { return l.given.Addr() }
 func (l *listener) Close() error {
 	inner, _, _ := l.state()
-	if inner != l.given {
-		l.given.Close() // has been closed, but net/http may ask for it again
-	}
 	return inner.Close()
+}
+
+// admit takes over a connection that was accepted, unless it is too late: nobody
+// would close it any more.
+func (l *listener) admit(nc net.Conn) (net.Conn, error) {
+	if l.srv.in() >= ending {
+		nc.Close()
+		return nil, errListenerDrained
+	}
+	return l.srv.track(nc, l.tls), nil
 }
 
 func (l *listener) state() (inner net.Listener, closing bool, wait time.Duration) {
@@ -114,7 +121,7 @@ func (l *listener) Accept() (net.Conn, error) {
 		}
 		c, err := inner.Accept()
 		if err == nil {
-			return l.srv.track(c, l.tls), nil
+			return l.admit(c)
 		}
 		if _, closing, _ = l.state(); !closing {
 			return nil, err
@@ -140,11 +147,13 @@ func (l *listener) acceptLast(inner net.Listener, wait time.Duration, empty *int
 		return nil, errListenerDrained
 	}
 	gap := max(acceptGap, l.emptied.Add(-acceptMax).Sub(now))
-	d.SetDeadline(now.Add(gap))
+	if d.SetDeadline(now.Add(gap)) != nil {
+		return nil, errListenerDrained
+	}
 	c, err := inner.Accept()
 	switch {
 	case err == nil:
-		return l.srv.track(c, l.tls), nil
+		return l.admit(c)
 	case errors.Is(err, net.ErrClosed) || time.Now().After(l.emptied):
 		return nil, errListenerDrained
 	case !errors.Is(err, os.ErrDeadlineExceeded): // such as too many open files
@@ -180,9 +189,7 @@ func (l *listener) startClosing(wait time.Duration) {
 		l.inner = next
 	}
 	l.mu.Unlock()
-	if d, ok := inner.(deadliner); ok && next == nil {
-		d.SetDeadline(time.Now())
-	} else {
+	if d, ok := inner.(deadliner); next != nil || !ok || d.SetDeadline(time.Now()) != nil {
 		inner.Close()
 	}
 }

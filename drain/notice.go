@@ -70,31 +70,42 @@ func (c *conn) noticed() *notice {
 		n := new(notice)
 		n.ctx, n.cancel = context.WithCancelCause(context.Background())
 		c.notice = n
-		if c.srv.in() != serving {
-			c.giveNoticeLocked()
-		}
-		if c.closed {
+		switch in := c.srv.in(); {
+		case c.closed:
 			n.cancel(net.ErrClosed)
+		case in >= lingering:
+			c.giveNoticeLocked(c.srv.newcomersSpread())
+		case in != serving && c.accepted <= c.srv.t0:
+			c.giveNoticeLocked(c.srv.spread - time.Duration(c.srv.clock()-c.srv.t0))
 		}
 	}
 	return c.notice
 }
 
-// giveNotice settles when the handlers on c are told, if any of them has asked.
-// A connection that is new since T0 has its turn in what is left of the spread.
-func (c *conn) giveNotice() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.giveNoticeLocked()
+// noticeNewcomers settles when the handlers on connections that have come in the
+// accept window are told. It is not done before, because a client that is told
+// while balancers still send comes back here, again and again, and is the traffic
+// that keeps the window open.
+func (s *Server) noticeNewcomers() {
+	for _, c := range s.snapshot() {
+		c.giveNotice(s.newcomersSpread())
+	}
 }
 
-func (c *conn) giveNoticeLocked() {
-	n := c.notice
-	if n == nil || n.timer != nil {
-		return
+func (s *Server) newcomersSpread() time.Duration { return min(s.spread, time.Second) }
+
+// giveNotice has the handlers on c told within a time, if any of them has asked
+// and nothing was settled before.
+func (c *conn) giveNotice(within time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.giveNoticeLocked(within)
+}
+
+func (c *conn) giveNoticeLocked(within time.Duration) {
+	if n := c.notice; n != nil && n.timer == nil && !c.closed {
+		n.timer = time.AfterFunc(rand.N(max(within, 0)+1), func() { n.cancel(ErrDraining) })
 	}
-	left := max(c.srv.spread-time.Duration(c.srv.clock()-c.srv.t0), 0)
-	n.timer = time.AfterFunc(rand.N(left+1), func() { n.cancel(ErrDraining) })
 }
 
 // endNoticeLocked is called when c has ended.

@@ -25,6 +25,7 @@ type Report struct {
 	Silent      int64    // connections closed that had never brought a request
 	Hijacked    int64    // hijacked connections that ended by themselves
 	HijackedCut int64    // hijacked connections that had to be cut
+	Cancelled   int64    // requests that ran when their contexts were cancelled
 	Cut         []string // what was ended by force, one line each
 }
 
@@ -59,6 +60,7 @@ func (r Report) LogValue() slog.Value {
 		slog.Int64("silent", r.Silent),
 		slog.Int64("hijacked", r.Hijacked),
 		slog.Int64("hijacked_cut", r.HijackedCut),
+		slog.Int64("cancelled", r.Cancelled),
 		slog.Int("cut", len(r.Cut)),
 	)
 }
@@ -77,6 +79,7 @@ type counters struct {
 	phases                [phases]struct{ connections, requests atomic.Int64 }
 	told, idle, silent    atomic.Int64
 	hijacked, hijackedCut atomic.Int64
+	cancelled             atomic.Int64
 }
 
 // served counts a request that begins in a phase.
@@ -86,15 +89,6 @@ func (c *counters) served(in phase, first, probe bool) {
 	}
 	if !probe {
 		c.phases[in].requests.Add(1)
-	}
-}
-
-// ended counts a connection that was closed because it was idle or silent.
-func (c *counters) ended(idle bool) {
-	if idle {
-		c.idle.Add(1)
-	} else {
-		c.silent.Add(1)
 	}
 }
 
@@ -110,6 +104,7 @@ func (c *counters) fill(r *Report) {
 	r.Silent = c.silent.Load()
 	r.Hijacked = c.hijacked.Load()
 	r.HijackedCut = c.hijackedCut.Load()
+	r.Cancelled = c.cancelled.Load()
 }
 
 // describe names a request for the report.

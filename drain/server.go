@@ -81,7 +81,8 @@ type Server struct {
 	// by [Draining] or [LongLived], are told to go: each connection at an instant
 	// of its own, so that thousands of clients do not come back at one. Zero means
 	// the floor; negative means at once. It is never more than half of the time
-	// that Drain is given.
+	// that Drain is given. Connections that are accepted after Drain's call are
+	// told once the accept window is closed, within a second.
 	Spread time.Duration
 
 	// FailureThreshold makes the accept window wait, within the cap, until every
@@ -127,7 +128,8 @@ type Server struct {
 
 	mu        sync.Mutex // guards what follows
 	draining  bool       // Drain was called
-	conns     map[*conn]struct{}
+	conns     int        // how many are open
+	last      *conn      // the head of their list, which takes less room than a map
 	listeners map[*listener]struct{}
 	cancels   []context.CancelCauseFunc // of the base contexts
 }
@@ -211,11 +213,10 @@ func (s *Server) serve(l *listener, accept func(net.Listener) error) error {
 func (s *Server) setup() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.conns != nil {
+	if s.listeners != nil {
 		return
 	}
 	s.epoch = time.Now().Add(-1) // no reading is 0
-	s.conns = make(map[*conn]struct{})
 	s.listeners = make(map[*listener]struct{})
 	s.drained = make(chan struct{})
 	s.windowClosed = make(chan struct{})
@@ -266,16 +267,17 @@ func (s *Server) connState(next func(net.Conn, http.ConnState)) func(net.Conn, h
 		if next != nil { // first: once the server knows of the last end, Drain returns
 			next(accepted(nc), state)
 		}
-		c := tracked(nc)
-		if c == nil {
+		if state == http.StateNew || state == http.StateActive {
 			return
 		}
-		switch state {
-		case http.StateIdle:
+		c := tracked(nc)
+		switch {
+		case c == nil:
+		case state == http.StateIdle:
 			c.idle(nc)
-		case http.StateHijacked:
+		case state == http.StateHijacked:
 			c.hijacked.Store(true)
-		case http.StateClosed:
+		case state == http.StateClosed:
 			c.ended()
 		}
 	}

@@ -15,6 +15,7 @@ import (
 	"os/exec"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -26,6 +27,14 @@ const (
 	// pipeWait is for how long a process that a command has left behind may hold
 	// its output open. Without it Wait would not return before that one ends.
 	pipeWait = time.Second
+
+	firstPort = 20000
+	portCount = 12000
+)
+
+var (
+	portOffset = rand.N(portCount) // random, because other processes may roll servers too
+	portsTried atomic.Int64
 )
 
 // A command is a server in a process of its own.
@@ -125,13 +134,12 @@ func (p *command) err() error {
 
 // freePorts returns two ports of the loopback interface. They are outside the
 // range from which Linux takes those of outgoing connections, so that no client
-// has taken one by the time the command binds it.
+// has taken one by the time the command binds it. Nor has another roll of this
+// process, nor does a client of one meet a server of another where its own has
+// left: a port comes again only when all others have been tried.
 func freePorts() (a, b string, err error) {
-	for range 1000 {
-		port := strconv.Itoa(20000 + rand.N(12000))
-		if port == a {
-			continue
-		}
+	for range portCount {
+		port := strconv.Itoa(firstPort + (portOffset+int(portsTried.Add(1)))%portCount)
 		l, err := net.Listen("tcp", net.JoinHostPort("", port))
 		if err != nil {
 			continue
@@ -142,7 +150,7 @@ func freePorts() (a, b string, err error) {
 		}
 		a = port
 	}
-	return "", "", errors.New("draintest: no free port between 20000 and 31999")
+	return "", "", fmt.Errorf("draintest: no two free ports from %d to %d", firstPort, firstPort+portCount-1)
 }
 
 // A locked writer is one that the commands of a roll write to side by side.

@@ -27,6 +27,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"time"
 )
 
@@ -70,12 +71,18 @@ type Config struct {
 	// DefaultPropagation; negative means none.
 	Propagation time.Duration
 
-	// Clients is how many clients there are of each kind. Zero means
-	// DefaultClients.
+	// Kinds are the kinds of clients. Empty means six that differ in how they
+	// lose requests: five keep their connections, with think times from none to
+	// 2 s, and one needs a new connection for each request.
+	Kinds []Kind
+
+	// Clients is how many clients there are of each kind that does not say. Zero
+	// means DefaultClients.
 	Clients int
 
 	// Settle is how long the load runs on both servers before one is terminated.
-	// Zero means DefaultSettle; negative means not at all.
+	// The clients start spread over it, or over their think time if that is
+	// shorter. Zero means DefaultSettle; negative means not at all.
 	Settle time.Duration
 
 	// ExitTimeout is how long a server may take to leave. Then it is killed, and
@@ -104,7 +111,13 @@ func (c Config) check() (Config, error) {
 	case c.ExitTimeout < 0:
 		return c, fmt.Errorf("draintest: ExitTimeout is negative: %v", c.ExitTimeout)
 	}
-	return c, nil
+	if c.Kinds = slices.Clone(c.Kinds); len(c.Kinds) == 0 {
+		c.Kinds = defaultKinds()
+	}
+	for i := range c.Kinds {
+		c.Kinds[i].Clients = cmp.Or(c.Kinds[i].Clients, c.Clients)
+	}
+	return c, checkKinds(c.Kinds)
 }
 
 // Roll rolls the server and reports what came of it. It returns when all that it

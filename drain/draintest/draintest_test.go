@@ -127,6 +127,49 @@ func TestDrainLosesNothingWhereOthersLose(t *testing.T) {
 	}
 }
 
+func TestKindsAreTheCallers(t *testing.T) {
+	c := config
+	c.Serve, c.Terminations, c.Clients = drained, 1, 3
+	c.Kinds = []draintest.Kind{
+		{Name: "many", MaxThink: 2 * time.Second, Clients: 400},
+		{Name: "few", MinThink: 20 * time.Millisecond, MaxThink: 60 * time.Millisecond},
+		{Name: "new", Method: "HEAD", NewConn: true, MaxThink: 100 * time.Millisecond, Clients: 1},
+	}
+	report, err := draintest.Roll(t.Context(), c)
+	require.NoError(t, err)
+	t.Logf("\n%s", report)
+	require.Len(t, report.Kinds, 3)
+	many, few, fresh := report.Kinds[0], report.Kinds[1], report.Kinds[2]
+	assert.Equal(t, []string{"many", "few", "new"}, []string{many.Kind, few.Kind, fresh.Kind})
+	assert.GreaterOrEqual(t, many.Dials, 400, "every client has a connection before the first termination")
+	assert.GreaterOrEqual(t, few.Dials, 3)
+	assert.Greater(t, few.Sent, few.Dials)
+	assert.Equal(t, fresh.Sent, fresh.Dials)
+}
+
+func TestReportsAreAddedByName(t *testing.T) {
+	first, second := errors.New("first"), errors.New("second")
+	sum := new(draintest.Report)
+	sum.Add(&draintest.Report{
+		Kinds: []draintest.KindReport{{Kind: "a", Sent: 1, OK: 1}, {Kind: "b", Sent: 10, OK: 8, Reset: 2, FirstLoss: first}},
+		Exits: []time.Duration{1},
+	})
+	sum.Add(&draintest.Report{
+		Kinds: []draintest.KindReport{{Kind: "b", Sent: 100, OK: 99, Closed: 1, FirstLoss: second}, {Kind: "c", Sent: 1000, OK: 1000, Dials: 5}},
+		Exits: []time.Duration{2},
+	})
+	assert.Equal(t, &draintest.Report{
+		Kinds: []draintest.KindReport{
+			{Kind: "a", Sent: 1, OK: 1},
+			{Kind: "b", Sent: 110, OK: 107, Reset: 2, Closed: 1, FirstLoss: first},
+			{Kind: "c", Sent: 1000, OK: 1000, Dials: 5},
+		},
+		Exits: []time.Duration{1, 2},
+	}, sum)
+	assert.Equal(t, draintest.KindReport{Kind: "total", Sent: 1111, OK: 1108, Dials: 5, Reset: 2, Closed: 1, FirstLoss: first}, sum.Total())
+	assert.Equal(t, 3, sum.Lost())
+}
+
 func self(mode string) draintest.Config {
 	c := config
 	c.Command, c.Env, c.Terminations = os.Args[:1], []string{serverEnv + "=" + mode}, 1
@@ -170,6 +213,10 @@ func TestCancelledRollLeavesNothingBehind(t *testing.T) {
 	assert.ErrorIs(t, err, context.DeadlineExceeded)
 }
 
+func kinds(serve func(context.Context, net.Listener) error, kinds ...draintest.Kind) draintest.Config {
+	return draintest.Config{Serve: serve, Kinds: kinds}
+}
+
 func TestBadConfig(t *testing.T) {
 	serve := func(context.Context, net.Listener) error { return nil }
 	for _, tt := range []struct {
@@ -181,6 +228,12 @@ func TestBadConfig(t *testing.T) {
 		{draintest.Config{Serve: serve, Terminations: -1}, "draintest: Terminations is negative: -1"},
 		{draintest.Config{Serve: serve, Clients: -2}, "draintest: Clients is negative: -2"},
 		{draintest.Config{Serve: serve, ExitTimeout: -1}, "draintest: ExitTimeout is negative: -1ns"},
+		{kinds(serve, draintest.Kind{Name: "a"}, draintest.Kind{}), "draintest: Kinds[1] has no Name"},
+		{kinds(serve, draintest.Kind{Name: "a"}, draintest.Kind{Name: "a"}), `draintest: two kinds have the name "a"`},
+		{kinds(serve, draintest.Kind{Name: "a", Clients: -1}), `draintest: kind "a": Clients is negative: -1`},
+		{kinds(serve, draintest.Kind{Name: "a", MinThink: -1}), `draintest: kind "a": MinThink is negative: -1ns`},
+		{kinds(serve, draintest.Kind{Name: "a", MaxThink: -1}), `draintest: kind "a": MaxThink is negative: -1ns`},
+		{kinds(serve, draintest.Kind{Name: "a", MinThink: 2, MaxThink: 1}), `draintest: kind "a": MinThink, 2ns, is longer than MaxThink, 1ns`},
 	} {
 		_, err := draintest.Roll(t.Context(), tt.c)
 		assert.EqualError(t, err, tt.want)

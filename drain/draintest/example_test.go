@@ -28,3 +28,24 @@ func ExampleRoll() {
 	fmt.Println(report.Lost(), err)
 	// Output: 0 <nil>
 }
+
+// A load of one's own: many clients that are seldom heard of, and a few that are
+// never silent.
+func ExampleKind() {
+	report, err := draintest.Roll(context.Background(), draintest.Config{
+		Serve:       drained,
+		Propagation: 500 * time.Millisecond,
+		Kinds: []draintest.Kind{
+			{Name: "browsers", Method: "GET", MaxThink: 3 * time.Second, Clients: 100},
+			{Name: "upstream", Clients: 4},
+		},
+	})
+	for _, k := range report.Kinds {
+		fmt.Println(k.Kind, k.Lost())
+	}
+	fmt.Println(err)
+	// Output:
+	// browsers 0
+	// upstream 0
+	// <nil>
+}

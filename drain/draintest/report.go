@@ -54,26 +54,32 @@ func (k *KindReport) count(r load.Result) {
 	}
 }
 
-// Add adds the counts and the exits of another roll.
-func (r *Report) Add(o *Report) {
-	if r.Kinds == nil {
-		r.Kinds = make([]KindReport, len(o.Kinds))
+// add adds the counts of k. It keeps the name.
+func (t *KindReport) add(k KindReport) {
+	t.Sent += k.Sent
+	t.OK += k.OK
+	t.Dials += k.Dials
+	t.Refused += k.Refused
+	t.Reset += k.Reset
+	t.Closed += k.Closed
+	t.Timeout += k.Timeout
+	t.Status += k.Status
+	t.Truncated += k.Truncated
+	t.Other += k.Other
+	if t.FirstLoss == nil {
+		t.FirstLoss = k.FirstLoss
 	}
-	for i, k := range o.Kinds {
-		t := &r.Kinds[i]
-		t.Kind = k.Kind
-		t.Sent += k.Sent
-		t.OK += k.OK
-		t.Dials += k.Dials
-		t.Refused += k.Refused
-		t.Reset += k.Reset
-		t.Closed += k.Closed
-		t.Timeout += k.Timeout
-		t.Status += k.Status
-		t.Truncated += k.Truncated
-		t.Other += k.Other
-		if t.FirstLoss == nil {
-			t.FirstLoss = k.FirstLoss
+}
+
+// Add adds the counts and the exits of another roll. Kinds of the same name are
+// one kind; those that r has not yet come after its own.
+func (r *Report) Add(o *Report) {
+	for _, k := range o.Kinds {
+		i := slices.IndexFunc(r.Kinds, func(t KindReport) bool { return t.Kind == k.Kind })
+		if i < 0 {
+			r.Kinds = append(r.Kinds, k)
+		} else {
+			r.Kinds[i].add(k)
 		}
 	}
 	r.Exits = append(r.Exits, o.Exits...)
@@ -81,15 +87,11 @@ func (r *Report) Add(o *Report) {
 
 // Total returns the counts of all kinds together.
 func (r *Report) Total() KindReport {
-	var sum Report
+	total := KindReport{Kind: "total"}
 	for _, k := range r.Kinds {
-		sum.Add(&Report{Kinds: []KindReport{k}})
+		total.add(k)
 	}
-	if len(sum.Kinds) == 0 {
-		return KindReport{Kind: "total"}
-	}
-	sum.Kinds[0].Kind = "total"
-	return sum.Kinds[0]
+	return total
 }
 
 // Lost returns how many requests were lost.

@@ -32,7 +32,7 @@ type roller struct {
 func newRoller(c Config) *roller {
 	r := &roller{Config: c, output: &locked{w: c.Output}}
 	r.loading, r.cancel = context.WithCancel(context.Background())
-	for _, k := range load.Kinds() {
+	for _, k := range c.Kinds {
 		r.report.Kinds = append(r.report.Kinds, KindReport{Kind: k.Name})
 	}
 	return r
@@ -53,14 +53,16 @@ func (r *roller) start(ctx context.Context) (instance, error) {
 	return i, err
 }
 
-// load starts the clients.
+// load starts the clients. They are not in step, and yet all have a connection by
+// the first termination.
 func (r *roller) load() {
-	for k, kind := range load.Kinds() {
-		for range r.Clients {
+	for k, kind := range r.Kinds {
+		for range kind.Clients {
 			view := r.routes.join()
 			client := &load.Client{
-				Kind: kind,
-				Path: r.Path,
+				Kind:   kind.load(),
+				Path:   r.Path,
+				Spread: min(kind.MaxThink, r.Settle),
 				Dial: func(ctx context.Context) (net.Conn, error) {
 					addr := view.pick()
 					if addr == "" {

@@ -52,10 +52,10 @@ var mix = []struct {
 	share int
 	kind  load.Kind
 }{
-	{50, load.Kind{Name: "POST", Method: "POST", KeepAlive: true}},
-	{20, load.Kind{Name: "GET", Method: "GET", KeepAlive: true}},
-	{20, load.Kind{Name: "new connection", Method: "POST"}},
-	{10, load.Kind{Name: "slow POST", Method: "POST", KeepAlive: true, Pace: 2 * time.Second}},
+	{50, load.Kind{Name: "POST"}},
+	{20, load.Kind{Name: "GET", Method: "GET"}},
+	{20, load.Kind{Name: "new connection", NewConn: true}},
+	{10, load.Kind{Name: "slow POST", MinThink: 1 * time.Second, MaxThink: 3 * time.Second}},
 }
 
 // roll replaces every replica once, under load.
@@ -136,8 +136,8 @@ func (r *rollout) load(ctx context.Context, c config, b *balancer) (stop func())
 	think := max(0, time.Second*time.Duration(fast)/time.Duration(c.rate)-5*time.Millisecond-2*c.rtt)
 	for i := range c.clients {
 		kind := kindOf(i * 100 / c.clients)
-		if kind.Pace == 0 {
-			kind.Pace = think
+		if kind.MaxThink == 0 {
+			kind.MinThink, kind.MaxThink = think/2, think*3/2
 		}
 		client := &load.Client{
 			Kind:   kind,

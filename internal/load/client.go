@@ -29,7 +29,8 @@ type Client struct {
 	Kind   Kind
 	Path   string
 	Dial   func(context.Context) (net.Conn, error)
-	Record func(Result) // called from Run's goroutine, once for each request
+	Record func(Result)  // called from Run's goroutine, once for each request
+	Spread time.Duration // the first request is sent after a random part of it
 
 	timeout time.Duration // of a request; zero: requestTimeout
 	conn    net.Conn      // nil: none
@@ -37,32 +38,33 @@ type Client struct {
 	reused  bool
 }
 
-// Run sends requests until ctx is done, the first one at once, so that slow
-// clients have a connection from the beginning. It finishes what it has begun:
-// the end of ctx aborts no request.
+// Run sends requests until ctx is done, the first one within Spread and not after
+// a think time, so that slow clients have a connection early. It finishes what it
+// has begun: the end of ctx aborts no request.
 func (c *Client) Run(ctx context.Context) {
 	defer c.drop()
 	if c.timeout == 0 {
 		c.timeout = requestTimeout
 	}
+	think(ctx, 0, c.Spread)
 	for ctx.Err() == nil {
 		r := Result{Kind: c.Kind, Start: time.Now()}
 		c.send(context.WithoutCancel(ctx), &r)
 		r.Latency = time.Since(r.Start)
 		c.Record(r)
 		if r.Cause != OK {
-			think(ctx, lossPause)
+			think(ctx, lossPause/2, lossPause*3/2)
 		}
-		think(ctx, c.Kind.Pace)
+		think(ctx, c.Kind.MinThink, c.Kind.MaxThink)
 	}
 }
 
-// think waits for half of d to one and a half, or until ctx is done.
-func think(ctx context.Context, d time.Duration) {
-	if d <= 0 {
+// think waits for a time from shortest to longest, or until ctx is done.
+func think(ctx context.Context, shortest, longest time.Duration) {
+	if longest <= 0 {
 		return
 	}
-	timer := time.NewTimer(d/2 + rand.N(d))
+	timer := time.NewTimer(shortest + rand.N(longest-shortest+1))
 	defer timer.Stop()
 	select {
 	case <-timer.C:
@@ -92,7 +94,7 @@ func (c *Client) send(ctx context.Context, r *Result) {
 		return
 	}
 	keep := c.receive(r)
-	if !keep || !c.Kind.KeepAlive {
+	if !keep || c.Kind.NewConn {
 		c.drop()
 	}
 }
@@ -119,11 +121,11 @@ func (c *Client) drop() {
 // log can be compared with the client's.
 func (c *Client) request() []byte {
 	connection := "keep-alive"
-	if !c.Kind.KeepAlive {
+	if c.Kind.NewConn {
 		connection = "close"
 	}
-	b := fmt.Appendf(nil, "%s %s HTTP/1.1\r\nHost: localhost\r\nUser-Agent: load\r\nConnection: %s\r\n", c.Kind.Method, c.Path, connection)
-	if c.Kind.Method == http.MethodGet {
+	b := fmt.Appendf(nil, "%s %s HTTP/1.1\r\nHost: localhost\r\nUser-Agent: load\r\nConnection: %s\r\n", c.Kind.method(), c.Path, connection)
+	if !c.Kind.hasBody() {
 		return append(b, "\r\n"...)
 	}
 	body := fmt.Sprintf("%016x", rand.Uint64())
@@ -155,7 +157,7 @@ func (c *Client) receive(r *Result) (keep bool) {
 // response reads the head of the answer, past those that only announce it.
 func (c *Client) response() (*http.Response, error) {
 	for {
-		resp, err := http.ReadResponse(c.br, &http.Request{Method: c.Kind.Method})
+		resp, err := http.ReadResponse(c.br, &http.Request{Method: c.Kind.method()})
 		if err != nil || resp.StatusCode/100 != 1 || resp.StatusCode == http.StatusSwitchingProtocols {
 			return resp, err
 		}

@@ -10,27 +10,26 @@
 // byte written that is not a complete 2xx is one, and so is a dial that fails.
 package load
 
-import "time"
+import (
+	"cmp"
+	"net/http"
+	"time"
+)
 
-// A Kind is a way in which clients use connections.
+// A Kind is a way in which a client uses connections.
 type Kind struct {
-	Name      string
-	Method    string        // "GET", or "POST" with a small body
-	Pace      time.Duration // mean think time between two requests, drawn from half of it to one and a half
-	KeepAlive bool          // otherwise every request has a connection of its own
+	Name    string
+	Method  string // empty: POST; all but GET and HEAD have a small body
+	NewConn bool   // every request has a connection of its own; otherwise it is kept
+
+	// The think time, between an answer and the next request, is drawn from
+	// MinThink to MaxThink.
+	MinThink, MaxThink time.Duration
 }
 
-// Kinds returns the ways that differ in how they lose requests: busy connections
-// meet a close while a request is under way, idle ones are closed before they
-// are told, and new ones are refused.
-func Kinds() []Kind {
-	return []Kind{
-		{Name: "POST, no think time", Method: "POST", KeepAlive: true},
-		{Name: "POST, 20 ms", Method: "POST", Pace: 20 * time.Millisecond, KeepAlive: true},
-		{Name: "POST, 300 ms", Method: "POST", Pace: 300 * time.Millisecond, KeepAlive: true},
-		{Name: "POST, 2 s", Method: "POST", Pace: 2 * time.Second, KeepAlive: true},
-		{Name: "GET, 20 ms", Method: "GET", Pace: 20 * time.Millisecond, KeepAlive: true},
-		// Paced, because a closed connection keeps its port for a minute.
-		{Name: "new connection, 10 ms", Method: "POST", Pace: 10 * time.Millisecond},
-	}
+func (k Kind) method() string { return cmp.Or(k.Method, http.MethodPost) }
+
+func (k Kind) hasBody() bool {
+	m := k.method()
+	return m != http.MethodGet && m != http.MethodHead
 }

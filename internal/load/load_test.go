@@ -5,17 +5,22 @@ package load
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
+
+	"github.com/lameduck-go/lameduck/internal/memnet"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -82,7 +87,7 @@ func TestEveryOutcomeIsCountedOnce(t *testing.T) {
 	var got []Cause
 	c := &Client{
 		// The think time is for the close of an idle connection to arrive.
-		Kind:    Kind{Method: "POST", Pace: 40 * time.Millisecond, KeepAlive: true},
+		Kind:    Kind{MinThink: 20 * time.Millisecond, MaxThink: 60 * time.Millisecond},
 		Path:    "/",
 		timeout: 200 * time.Millisecond,
 		Dial: func(ctx context.Context) (net.Conn, error) {
@@ -118,11 +123,60 @@ func TestRunFinishesWhatItHasBegun(t *testing.T) {
 	}()
 	var got []Cause
 	c := &Client{
-		Kind:   Kind{Method: "GET", KeepAlive: true},
+		Kind:   Kind{Method: "GET"},
 		Path:   "/",
 		Dial:   func(context.Context) (net.Conn, error) { return net.Dial("tcp", l.Addr().String()) },
 		Record: func(r Result) { got = append(got, r.Cause) },
 	}
 	c.Run(ctx)
 	assert.Equal(t, []Cause{OK}, got)
+}
+
+// A Client with a think time waits before its first request for a part of Spread,
+// and then for no less and no more than the kind says.
+func TestThinkTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const spread, shortest, longest = time.Minute, 10 * time.Second, 40 * time.Second
+		l := memnet.Listen()
+		srv := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.Copy(io.Discard, r.Body) })}
+		served := make(chan error, 1)
+		go func() { served <- srv.Serve(l) }()
+		ctx, cancel := context.WithCancel(t.Context())
+		var waits []time.Duration
+		last := time.Now()
+		c := &Client{
+			Kind:   Kind{MinThink: shortest, MaxThink: longest},
+			Path:   "/",
+			Dial:   l.Dial,
+			Spread: spread,
+			Record: func(r Result) {
+				assert.Equal(t, OK, r.Cause)
+				waits = append(waits, r.Start.Sub(last))
+				last = r.Start
+				if len(waits) == 1001 {
+					cancel()
+				}
+			},
+		}
+		c.Run(ctx)
+		srv.Close()
+		<-served
+
+		assert.LessOrEqual(t, waits[0], spread)
+		thinks := slices.Sorted(slices.Values(waits[1:]))
+		assert.GreaterOrEqual(t, thinks[0], shortest)
+		assert.LessOrEqual(t, thinks[999], longest)
+		assert.InDelta(t, 25, thinks[500].Seconds(), 5, "the median; 5 s are ten sigma")
+	})
+}
+
+func TestMethods(t *testing.T) {
+	for method, want := range map[string]string{"": "POST", "GET": "GET", "HEAD": "HEAD", "PUT": "PUT"} {
+		c := &Client{Kind: Kind{Method: method, NewConn: true}, Path: "/path"}
+		req, err := http.ReadRequest(bufio.NewReader(bytes.NewReader(c.request())))
+		require.NoError(t, err)
+		assert.Equal(t, want, req.Method)
+		assert.Equal(t, want == "POST" || want == "PUT", req.ContentLength > 0, want)
+		assert.True(t, req.Close)
+	}
 }
