@@ -221,6 +221,21 @@ func TestCheckNameThatIsTakenFailsTheStart(t *testing.T) {
 	})
 }
 
+func TestPanicOfAnyCheckIsAnErrorAtTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, _ := app(lifecycle.Component{Name: "queue", Ready: func(context.Context) error { runtime.Goexit(); return nil }})
+		a.Probes = &probes.Registry{Logger: a.Logger}
+		require.NoError(t, a.Probes.AddReadiness(probes.Check{Name: "db", Func: func(context.Context) error { panic("odd") }}))
+		err := runFor(t, a, time.Minute)
+		require.EqualError(t, err, "check db: panic: odd\ncheck queue: runtime.Goexit called")
+		assert.Equal(t, 1, lifecycle.ExitCode(err))
+	})
+}
+
+func TestNilAppIsInvalid(t *testing.T) {
+	assert.EqualError(t, (*lifecycle.App)(nil).Run(t.Context()), "invalid configuration: the App is nil")
+}
+
 func TestSignalDuringStartUndoesWhatHasStarted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDiary()

@@ -43,6 +43,9 @@ type process struct {
 // newProcess checks the configuration. Its error wraps ErrConfig and names all
 // that is wrong; nothing was started then.
 func newProcess(a *App) (*process, error) {
+	if a == nil {
+		return nil, fmt.Errorf("%w: the App is nil", ErrConfig)
+	}
 	p := &process{
 		app:     a,
 		log:     a.Logger,
@@ -125,23 +128,7 @@ func (p *process) register(part *part) error {
 	if part.Ready == nil {
 		return nil
 	}
-	return p.probes.AddReadiness(probes.Check{Name: part.Name, Func: p.contain(part.Component)})
-}
-
-// contain returns the component's readiness check. A panic in it fails the
-// check; it is also a defect of the program, so the first one is noted for the
-// end.
-func (p *process) contain(c Component) func(context.Context) error {
-	var first sync.Once
-	return func(ctx context.Context) (err error) {
-		defer func() {
-			if v := recover(); v != nil {
-				err = fmt.Errorf("panic: %v", v)
-				first.Do(func() { p.fail(&Error{Component: c.Name, Op: "check", Err: err}) })
-			}
-		}()
-		return c.Ready(ctx)
-	}
+	return p.probes.AddReadiness(probes.Check{Name: part.Name, Func: part.Ready})
 }
 
 // build makes the parts and ties them together.
@@ -224,6 +211,9 @@ func (p *process) start(ctx context.Context) (reason error) {
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
+	}
+	if ctx.Err() != nil { // parts that were interrupted have said so by nil
+		return context.Cause(ctx)
 	}
 	p.probes.Started()
 	p.instant("Started", "took", time.Since(p.began))
@@ -328,7 +318,7 @@ var instants = map[string]string{
 	"Started":            "started, readiness follows the checks",
 	"ShutdownInitiated":  "shutdown initiated, readiness is off",
 	"AcceptWindowClosed": "accept window closed, new connections are refused",
-	"Drained":            "drained, no connection is left",
+	"Drained":            "drained",
 	"ComponentsStopped":  "components stopped",
 	"Flushed":            "flushed",
 	"Exited":             "shutdown over, probe listener closed",

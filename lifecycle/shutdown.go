@@ -7,6 +7,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -63,7 +65,9 @@ func (p *process) drainPart(ctx context.Context, part *part) {
 	group.Wait()
 	if err != nil {
 		p.leftBehind(part, "drain", fmt.Errorf("%w: %w", ErrDeadline, err))
-		return
+	}
+	if report.Cancelled > 0 {
+		p.log.Warn("requests were cancelled before the deadline", "component", part.Name, "requests", report.Cancelled)
 	}
 	p.instant("Drained", "component", part.Name, "after", time.Since(p.t0), "report", report)
 }
@@ -179,6 +183,10 @@ func (p *process) flush(ctx context.Context) {
 
 // finish logs the end and returns all errors.
 func (p *process) finish() error {
+	broken := p.probes.Broken()
+	for _, name := range slices.Sorted(maps.Keys(broken)) {
+		p.fail(&Error{Component: name, Op: "check", Err: errors.New(broken[name])})
+	}
 	p.mu.Lock()
 	err := errors.Join(p.errs...)
 	p.mu.Unlock()

@@ -100,10 +100,27 @@ type check struct {
 	kind kind
 
 	state   state
+	broken  string // how it first panicked or left its goroutine; empty: not yet
 	running bool
 	began   time.Time // when the last run did
 	next    time.Time // when the next run is to start
 	due     time.Time // when the next result is overdue; zero: never
+}
+
+// Broken returns the names of the checks that have panicked or called
+// [runtime.Goexit], each with what it said when it first did: a defect of the
+// program, although to a prober it is just a check that fails. It may be called at
+// any time.
+func (r *Registry) Broken() map[string]string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	broken := make(map[string]string)
+	for _, c := range r.checks {
+		if c.broken != "" {
+			broken[c.Name] = c.broken
+		}
+	}
+	return broken
 }
 
 // AddReadiness adds a check without which the process should get no traffic.

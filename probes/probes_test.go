@@ -439,7 +439,15 @@ func TestFailuresAreContained(t *testing.T) {
 				broken.Store(true)
 				time.Sleep(3 * probes.DefaultInterval)
 				assert.Equal(t, "503 not ready: db\n", r.readyz())
-				assert.Equal(t, "level=WARN msg=\"probes: check is failing\" check=db probe=readiness took=20ms error="+tt.want+"\n", r.log(), "one line")
+				line, stack, _ := strings.Cut(strings.TrimSpace(r.log()), " stack=")
+				assert.Equal(t, "level=WARN msg=\"probes: check is failing\" check=db probe=readiness took=20ms error="+tt.want, line, "one line")
+				panics := strings.Contains(tt.want, "panic")
+				assert.Equal(t, panics, strings.Contains(stack, "probes_test."), "a panic has its stack in the log")
+				if panics || tt.name == "Goexit" {
+					assert.Equal(t, map[string]string{"db": strings.Trim(tt.want, `"`)}, r.Broken())
+				} else {
+					assert.Empty(t, r.Broken())
+				}
 
 				broken.Store(false)
 				time.Sleep(probes.DefaultInterval + 20*time.Millisecond)

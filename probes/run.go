@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"runtime/debug"
 	"time"
 )
 
@@ -21,6 +22,9 @@ type event struct {
 	to    state
 	took  time.Duration
 	text  string // why, when failing
+
+	broken bool   // the check has panicked or left its goroutine
+	stack  string // where it has panicked
 }
 
 // Run runs the checks until ctx ends, those that are added meanwhile included.
@@ -98,7 +102,7 @@ func (r *Registry) step(ctx context.Context) (wake time.Time) {
 		// First the verdict, then the new run with a time of its own: so a
 		// start that comes late does not excuse that it was late.
 		if c.state != failing && c.overdue(now) {
-			r.moveLocked(event{c, failing, now.Sub(c.began), c.late()})
+			r.moveLocked(event{check: c, to: failing, took: now.Sub(c.began), text: c.late()})
 		}
 		if !c.running && !now.Before(c.next) {
 			c.running = true
@@ -133,10 +137,11 @@ func (c *check) late() string {
 // run runs c once. It holds what Func can do to a goroutine, and has the error
 // write its text here, where it can block or panic as Func can.
 func (r *Registry) run(ctx context.Context, c *check, deadline time.Time) {
-	e := event{check: c, to: failing, text: "runtime.Goexit called"}
+	e := event{check: c, to: failing, text: "runtime.Goexit called", broken: true}
 	defer func() {
 		if v := recover(); v != nil {
 			e.text = fmt.Sprintf("panic: %v", v)
+			e.stack = string(debug.Stack())
 		}
 		r.end(ctx, e)
 	}()
@@ -144,9 +149,10 @@ func (r *Registry) run(ctx context.Context, c *check, deadline time.Time) {
 	defer cancel()
 	if err := c.Func(runCtx); err != nil {
 		e.text = err.Error()
-		return
+	} else {
+		e.to = passing
 	}
-	e.to = passing
+	e.broken = false
 }
 
 // end takes the result of a run. When ctx, which is Run's, has ended, the result
@@ -156,6 +162,9 @@ func (r *Registry) end(ctx context.Context, e event) {
 	defer r.mu.Unlock()
 	c, now := e.check, time.Now()
 	c.running = false
+	if e.broken && c.broken == "" {
+		c.broken = e.text
+	}
 	if ctx.Err() == nil && !r.retiredLocked(c) {
 		e.took = now.Sub(c.began)
 		if e.took >= c.Timeout {
@@ -225,6 +234,9 @@ func (r *Registry) log(ctx context.Context) {
 		}
 		if e.to == failing {
 			attrs = append(attrs, slog.String("error", e.text))
+			if e.stack != "" {
+				attrs = append(attrs, slog.String("stack", e.stack))
+			}
 			logger.LogAttrs(ctx, slog.LevelWarn, "probes: check is failing", attrs...)
 		} else {
 			logger.LogAttrs(ctx, slog.LevelInfo, "probes: check has recovered", attrs...)
