@@ -3,13 +3,15 @@
 
 # make           lint and test
 # make test      everything that decides whether a change is good
-# make long      the long measurements: 200 terminations of examples/chi
+# make bench     what it costs, each figure beside its rival in the same run
+# make long      200 terminations of examples/chi
+# make losses    200 terminations in each cell of the table of losses; an hour
 # make demo      the main job: a rolling update that loses nothing
 # make fmt       format and modernize
 
 STATICCHECK = go tool -modfile=internal/tools/go.mod staticcheck
 
-.PHONY: all lint test long demo fmt
+.PHONY: all lint test bench long losses demo fmt
 
 all: lint test
 
@@ -20,9 +22,18 @@ lint:
 	go mod tidy -diff
 	cd internal/tools && go mod tidy -diff
 	go fix -diff ./...
+	cd examples/more && go vet ./... && go tool -modfile=../../internal/tools/go.mod staticcheck ./... && go mod tidy -diff && go fix -diff ./...
 
 test:
 	go test -race -shuffle=on -count=1 ./...
+	cd examples/more && go test -race -shuffle=on -count=1 ./...
+
+bench:
+	go test -run '^$$' -bench . -benchtime 1x -skip Bookkeeping ./drain
+	go test -run '^$$' -bench Bookkeeping -count 5 ./drain
+
+losses:
+	LAMEDUCK_TERMINATIONS=200 go test -count=1 -timeout 120m -run 'TestLosses' -v ./drain
 
 long:
 	LAMEDUCK_TERMINATIONS=200 go test -count=1 -timeout 60m -run 'TestChiRolls' -v ./examples/...

@@ -10,17 +10,20 @@
 //
 //	T0                     Drain is called; everything is still served
 //	  accept window        new connections are accepted; answers say
-//	                       "Connection: close" with a rising probability
+//	                       "Connection: close" with a rising probability; what
+//	                       lives long is told to go, spread over the floor
 //	AcceptWindowClosed     the floor has passed and it has been quiet, or the cap
 //	                       is hit; the accept queue is emptied, then the listener
-//	                       closed; every answer says "Connection: close"
+//	                       closed; every request that begins is told
 //	  linger               idle connections may still bring the request whose
 //	                       answer tells their client to go
 //	Drained                no connection is left; http.Server.Shutdown is called
 //
 // Requests still running shortly before the deadline have their context
 // cancelled with [ErrCut] as its cause, so that they can still answer; what is
-// left then is closed, counted and named in the [Report].
+// left then is closed, counted and named in the [Report]. Handlers of WebSockets,
+// streams and long polls learn by [Draining] or [LongLived] that it is time to go.
+// Work that is not HTTP has a [Tracker].
 //
 // # Concurrency
 //
@@ -39,8 +42,13 @@
 // # Limits
 //
 // Whether an answer says "Connection: close" is decided when its handler begins,
-// so that the ResponseWriter need not be wrapped. A connection whose request was
-// running at T0 is therefore told by its next answer, or lingers. Closing an idle
-// connection can always cross a request that is on its way (RFC 9112, section
-// 9.5); on Unix a last look into the socket makes that unlikely.
+// so that the ResponseWriter need not be wrapped: a wrapper costs an allocation for
+// each request. A connection whose request was running at that moment is
+// therefore told by its next answer, or lingers. Closing an idle connection can
+// always cross a request that is on its way (RFC 9112, section 9.5); on Unix a last
+// look into the socket makes that unlikely. Half of a pipelined request that came
+// in one packet with the request before is not seen by that look.
+//
+// That no handshake begins while the accept queue is emptied takes Linux and a
+// listener of [Listen].
 package drain
