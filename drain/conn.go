@@ -6,12 +6,10 @@ package drain
 import (
 	"bytes"
 	"context"
-	"crypto/tls"
 	"errors"
 	"io"
 	"maps"
 	"net"
-	"net/http"
 	"os"
 	"slices"
 	"sync"
@@ -21,22 +19,10 @@ import (
 	"github.com/lameduck-go/lameduck/internal/sock"
 )
 
-const (
-	// minLinger is how long every idle connection is kept after the listener is
-	// closed, however long it has been idle before: more of those that speak once
-	// in a few seconds get to be told.
-	minLinger = 300 * time.Millisecond
-
-	// halfRequest is for how long a client may pause in the middle of a request's
-	// header once the listener is closed. It is what net/http gives a new
-	// connection in Shutdown.
-	halfRequest = 5 * time.Second
-
-	// stagedWait is for how long a client that was told to go may still send
-	// before its connection is closed both ways. It is net/http's own time for
-	// the cases in which it does the same.
-	stagedWait = 500 * time.Millisecond
-)
+// stagedWait is for how long a client that was told to go may still send before its
+// connection is closed both ways. It is net/http's own time for the cases in which
+// it does the same.
+const stagedWait = 500 * time.Millisecond
 
 // A connState is what a connection is doing, as far as a drain must know.
 type connState uint8
@@ -300,169 +286,4 @@ func (c *conn) goneLocked() bool {
 	}
 	c.gone = true
 	return true
-}
-
-// begin notes that a handler starts on r.
-func (c *conn) begin(r *http.Request) (id uint32) {
-	var start int64
-	if c.srv.in() != serving {
-		start = c.srv.clock()
-	}
-	c.mu.Lock()
-	c.lastID++
-	id = c.lastID
-	if r.ProtoMajor == 2 {
-		c.isHTTP2Locked()
-		c.idle2 = false
-		(*c.streams)[id] = request{start, r.Method, r.URL.Path}
-	} else {
-		c.request = request{start, r.Method, r.URL.Path}
-		c.h1 = true
-	}
-	if c.expiring.Load() { // the request was read before the drain asked
-		c.expiring.Store(false)
-		c.Conn.SetReadDeadline(time.Time{})
-	}
-	c.mu.Unlock()
-	return id
-}
-
-// end notes that the handler of request id has returned. In HTTP/1 that is said
-// by what net/http does next with the connection, unless it was hijacked.
-func (c *conn) end(r *http.Request, id uint32) {
-	if r.ProtoMajor != 2 && !c.hijacked.Load() {
-		return
-	}
-	c.mu.Lock()
-	if c.http2Locked() {
-		delete(*c.streams, id)
-	} else {
-		c.done.Store(uint64(id) << 32)
-	}
-	gone := c.goneLocked()
-	c.mu.Unlock()
-	switch {
-	case gone:
-		c.srv.remove(c)
-	case c.srv.in() != serving:
-		c.srv.wake() // it may have been the last on a connection that is idle already
-	}
-}
-
-// tell notes that an answer says "Connection: close".
-func (c *conn) tell() {
-	c.srv.counters.told.Add(1)
-	c.mu.Lock()
-	c.told = true
-	c.mu.Unlock()
-}
-
-// idle notes that c waits for its next request.
-func (c *conn) idle(nc net.Conn) {
-	draining := c.srv.in() != serving
-	if draining || !c.h1 {
-		c.idleSlowly(nc)
-	}
-	if c.h1 {
-		c.done.Store(uint64(c.lastID)<<32 | uint64(c.reads.Load()))
-	}
-	if draining {
-		c.srv.wake()
-	}
-}
-
-// idleSlowly notes the rest of it, where there is more to note.
-func (c *conn) idleSlowly(nc net.Conn) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	switch {
-	case c.h1:
-	case c.http2Locked() || c.speaksHTTP2(nc):
-		c.isHTTP2Locked()
-		c.idle2 = true
-	default: // net/http has answered "OPTIONS *" itself
-		c.h1 = true
-		c.traffic.Store(true)
-		c.lastID++
-	}
-	if c.srv.in() != serving {
-		c.since = c.srv.clock()
-	}
-}
-
-// speaksHTTP2 reports whether c, of which net/http speaks as nc, speaks HTTP/2.
-func (c *conn) speaksHTTP2(nc net.Conn) bool {
-	if t, ok := nc.(*tls.Conn); ok {
-		return t.ConnectionState().NegotiatedProtocol == "h2"
-	}
-	return c.preface
-}
-
-func (c *conn) isHTTP2Locked() {
-	if c.streams == nil {
-		c.streams = &map[uint32]request{}
-		c.srv.http2.Add(1)
-	}
-}
-
-// sweep ends c when it has been idle or silent for long enough, or, when it is
-// late, as soon as nothing is under way on it. It returns when it wants to be
-// called again at the latest, or 0 when only an event can bring that about.
-func (c *conn) sweep(now int64, late bool) int64 {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	state := c.stateLocked()
-	if c.http2Locked() || state != stateIdle && state != stateNew {
-		return 0
-	}
-	if reads := c.reads.Load(); c.seenAt == 0 || reads != c.seen {
-		c.seen, c.seenAt = reads, now
-	}
-	var due int64
-	switch {
-	case c.unfinishedLocked() && c.srv.has(byteCheck):
-		due = c.seenAt + int64(halfRequest)
-	case late:
-		due = now
-	case state == stateIdle:
-		due = c.idleDueLocked()
-	default:
-		due = c.silentDueLocked()
-	}
-	if due > now {
-		return due
-	}
-	c.expireLocked(c.seen)
-	return now // until Read has noticed, or, if bytes have come in just now, again
-}
-
-// unfinishedLocked reports whether bytes have come in since c fell idle or was
-// accepted: those of a request, unless they belong to the handshake of TLS.
-func (c *conn) unfinishedLocked() bool {
-	return c.reads.Load() != c.mark() && !(c.tls && c.lastID == 0)
-}
-
-// idleDueLocked returns when an idle connection is to be ended. The time is
-// shortened by up to a fifth, by the last digits of the time of its accept, so that
-// clients do not come back at one instant. One that has only brought probes has no
-// client that would be surprised.
-func (c *conn) idleDueLocked() int64 {
-	linger := int64(or(c.srv.Linger, DefaultLinger))
-	if linger == 0 || !c.traffic.Load() {
-		return c.srv.closedAt
-	}
-	const digits = 1e6
-	short := linger / 5 * (c.accepted % digits) / digits
-	return max(max(c.since, c.srv.t0)+linger-short, c.srv.closedAt+int64(minLinger))
-}
-
-// silentDueLocked returns when a connection without a request is to be ended. In
-// TLS the bytes of the handshake are no request; the wait starts afresh with each
-// look that finds new ones.
-func (c *conn) silentDueLocked() int64 {
-	silent := int64(or(c.srv.Silent, DefaultSilent))
-	if c.seen == 0 {
-		return c.accepted + silent
-	}
-	return c.seenAt + silent
 }

@@ -5,9 +5,6 @@ package drain
 
 import (
 	"context"
-	"fmt"
-	"slices"
-	"strings"
 	"time"
 )
 
@@ -26,9 +23,6 @@ const (
 	// closeMax bounds the closing of the listeners. It is more than the second for
 	// which net/http may pause after an error of Accept.
 	closeMax = 1500 * time.Millisecond
-
-	// named is how many of the things that were cut an error names.
-	named = 10
 )
 
 // Drain takes the server off the air and returns when no connection is left and
@@ -316,94 +310,6 @@ func (s *Server) linger(ctx context.Context, cancelAt time.Time) {
 	}
 }
 
-// sweep ends connections that are due, and returns when the next one can be and
-// how many are left to wait for. HTTP/2 connections without a stream are not
-// among them: Shutdown sends them their GOAWAY.
-func (s *Server) sweep(now int64, late bool) (next time.Time, left int) {
-	for _, c := range s.snapshot() {
-		if c.waitsForShutdown() {
-			continue
-		}
-		left++
-		if due := c.sweep(now, late); due != 0 {
-			next = earlier(next, s.at(due))
-		}
-	}
-	return next, left
-}
-
-// waitsForShutdown reports whether nothing happens on c but Shutdown's GOAWAY.
-func (c *conn) waitsForShutdown() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.http2Locked() && c.idle2 && len(*c.streams) == 0
-}
-
-// cancelRequests cancels the contexts of all requests.
-func (s *Server) cancelRequests(cause error) {
-	s.mu.Lock()
-	cancels := slices.Clone(s.cancels)
-	s.mu.Unlock()
-	for _, cancel := range cancels {
-		cancel(cause)
-	}
-}
-
-// cut closes what is left, and returns a line for each thing that was ended so. It
-// then waits for handlers to notice, until ctx is done.
-func (s *Server) cut(ctx context.Context) ([]string, error) {
-	conns := s.snapshot()
-	s.enter(cutting)
-	s.cancelRequests(ErrCut)
-	var lines []string
-	now := s.clock()
-	for _, c := range conns {
-		lines = append(lines, c.describe(now)...)
-	}
-	slices.Sort(lines)
-	for _, c := range conns {
-		c.Close()
-	}
-	s.closeHTTP()
-	for s.open() > 0 && ctx.Err() == nil {
-		s.wait(ctx, time.Time{}, true)
-	}
-	return lines, cutError(lines)
-}
-
-// cutError returns an error that names what was cut, or nil if nothing was.
-func cutError(lines []string) error {
-	if len(lines) == 0 {
-		return nil
-	}
-	text := strings.Join(lines[:min(len(lines), named)], "; ")
-	if more := len(lines) - named; more > 0 {
-		text += fmt.Sprintf("; and %d more", more)
-	}
-	return fmt.Errorf("%w: %s", ErrCut, text)
-}
-
-// describe returns a line for each piece of work that closing c would cut. A
-// connection on which nothing happens yields none.
-func (c *conn) describe(now int64) []string {
-	c.mu.Lock()
-	requests, hijacked := c.runningLocked(), c.stateLocked() == stateHijacked
-	unfinished := c.unfinishedLocked() && !c.http2Locked() && c.stateLocked() != stateClosed
-	c.mu.Unlock()
-	var lines []string
-	for _, r := range requests {
-		lines = append(lines, c.srv.describe(r, now))
-	}
-	switch {
-	case hijacked:
-		c.srv.counters.hijackedCut.Add(1)
-		return []string{strings.Join(append([]string{fmt.Sprintf("hijacked connection from %v", c.RemoteAddr())}, lines...), ", ")}
-	case len(lines) == 0 && unfinished:
-		return []string{fmt.Sprintf("unfinished request from %v", c.RemoteAddr())}
-	}
-	return lines
-}
-
 // shutdown lets net/http end its own books, and reports whether nothing is left.
 // Of HTTP/1.1 nothing is, by now; HTTP/2 gets its GOAWAY.
 func (s *Server) shutdown(ctx context.Context) bool {
@@ -420,13 +326,5 @@ func (s *Server) shutdown(ctx context.Context) bool {
 		return err == nil && s.open() == 0
 	case <-ctx.Done():
 		return false
-	}
-}
-
-// closeHTTP has net/http close what it knows, without waiting: like Shutdown it
-// waits first for every Serve to return, and a listener may not let it.
-func (s *Server) closeHTTP() {
-	if s.HTTP != nil {
-		go s.HTTP.Close()
 	}
 }

@@ -4,10 +4,7 @@
 package drain
 
 import (
-	"fmt"
 	"log/slog"
-	"net/http"
-	"net/url"
 	"sync/atomic"
 	"time"
 )
@@ -105,19 +102,4 @@ func (c *counters) fill(r *Report) {
 	r.Hijacked = c.hijacked.Load()
 	r.HijackedCut = c.hijackedCut.Load()
 	r.Cancelled = c.cancelled.Load()
-}
-
-// describe names a request for the report.
-func (s *Server) describe(r request, now int64) string {
-	what, age, more := r.method+" "+r.path, now-r.start, ""
-	if r.start == 0 {
-		age, more = now-s.t0, "more than "
-	}
-	if s.route != nil {
-		pattern := s.route(&http.Request{Method: r.method, URL: &url.URL{Path: r.path}})
-		if pattern != "" && pattern != r.path {
-			what += " by route " + pattern
-		}
-	}
-	return fmt.Sprintf("%s (running for %s%v)", what, more, time.Duration(age).Round(time.Millisecond))
 }

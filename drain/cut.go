@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Lameduck Authors
+
+package drain
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+)
+
+// named is how many of the things that were cut an error names.
+const named = 10
+
+// cancelRequests cancels the contexts of all requests.
+func (s *Server) cancelRequests(cause error) {
+	s.mu.Lock()
+	cancels := slices.Clone(s.cancels)
+	s.mu.Unlock()
+	for _, cancel := range cancels {
+		cancel(cause)
+	}
+}
+
+// cut closes what is left, and returns a line for each thing that was ended so. It
+// then waits for handlers to notice, until ctx is done.
+func (s *Server) cut(ctx context.Context) ([]string, error) {
+	conns := s.snapshot()
+	s.enter(cutting)
+	s.cancelRequests(ErrCut)
+	var lines []string
+	now := s.clock()
+	for _, c := range conns {
+		lines = append(lines, c.describe(now)...)
+	}
+	slices.Sort(lines)
+	for _, c := range conns {
+		c.Close()
+	}
+	s.closeHTTP()
+	for s.open() > 0 && ctx.Err() == nil {
+		s.wait(ctx, time.Time{}, true)
+	}
+	return lines, cutError(lines)
+}
+
+// cutError returns an error that names what was cut, or nil if nothing was.
+func cutError(lines []string) error {
+	if len(lines) == 0 {
+		return nil
+	}
+	text := strings.Join(lines[:min(len(lines), named)], "; ")
+	if more := len(lines) - named; more > 0 {
+		text += fmt.Sprintf("; and %d more", more)
+	}
+	return fmt.Errorf("%w: %s", ErrCut, text)
+}
+
+// describe returns a line for each piece of work that closing c would cut. A
+// connection on which nothing happens yields none.
+func (c *conn) describe(now int64) []string {
+	c.mu.Lock()
+	requests, hijacked := c.runningLocked(), c.stateLocked() == stateHijacked
+	unfinished := c.unfinishedLocked() && !c.http2Locked() && c.stateLocked() != stateClosed
+	c.mu.Unlock()
+	var lines []string
+	for _, r := range requests {
+		lines = append(lines, c.srv.describe(r, now))
+	}
+	switch {
+	case hijacked:
+		c.srv.counters.hijackedCut.Add(1)
+		return []string{strings.Join(append([]string{fmt.Sprintf("hijacked connection from %v", c.RemoteAddr())}, lines...), ", ")}
+	case len(lines) == 0 && unfinished:
+		return []string{fmt.Sprintf("unfinished request from %v", c.RemoteAddr())}
+	}
+	return lines
+}
+
+// closeHTTP has net/http close what it knows, without waiting: like Shutdown it
+// waits first for every Serve to return, and a listener may not let it.
+func (s *Server) closeHTTP() {
+	if s.HTTP != nil {
+		go s.HTTP.Close()
+	}
+}
+
+// describe names a request for the report.
+func (s *Server) describe(r request, now int64) string {
+	what, age, more := r.method+" "+r.path, now-r.start, ""
+	if r.start == 0 {
+		age, more = now-s.t0, "more than "
+	}
+	if s.route != nil {
+		pattern := s.route(&http.Request{Method: r.method, URL: &url.URL{Path: r.path}})
+		if pattern != "" && pattern != r.path {
+			what += " by route " + pattern
+		}
+	}
+	return fmt.Sprintf("%s (running for %s%v)", what, more, time.Duration(age).Round(time.Millisecond))
+}

@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Lameduck Authors
+
+package drain
+
+import (
+	"crypto/tls"
+	"net"
+	"net/http"
+	"time"
+)
+
+// begin notes that a handler starts on r.
+func (c *conn) begin(r *http.Request) (id uint32) {
+	var start int64
+	if c.srv.in() != serving {
+		start = c.srv.clock()
+	}
+	c.mu.Lock()
+	c.lastID++
+	id = c.lastID
+	if r.ProtoMajor == 2 {
+		c.isHTTP2Locked()
+		c.idle2 = false
+		(*c.streams)[id] = request{start, r.Method, r.URL.Path}
+	} else {
+		c.request = request{start, r.Method, r.URL.Path}
+		c.h1 = true
+	}
+	if c.expiring.Load() { // the request was read before the drain asked
+		c.expiring.Store(false)
+		c.Conn.SetReadDeadline(time.Time{})
+	}
+	c.mu.Unlock()
+	return id
+}
+
+// end notes that the handler of request id has returned. In HTTP/1 that is said
+// by what net/http does next with the connection, unless it was hijacked.
+func (c *conn) end(r *http.Request, id uint32) {
+	if r.ProtoMajor != 2 && !c.hijacked.Load() {
+		return
+	}
+	c.mu.Lock()
+	if c.http2Locked() {
+		delete(*c.streams, id)
+	} else {
+		c.done.Store(uint64(id) << 32)
+	}
+	gone := c.goneLocked()
+	c.mu.Unlock()
+	switch {
+	case gone:
+		c.srv.remove(c)
+	case c.srv.in() != serving:
+		c.srv.wake() // it may have been the last on a connection that is idle already
+	}
+}
+
+// tell notes that an answer says "Connection: close".
+func (c *conn) tell() {
+	c.srv.counters.told.Add(1)
+	c.mu.Lock()
+	c.told = true
+	c.mu.Unlock()
+}
+
+// idle notes that c waits for its next request.
+func (c *conn) idle(nc net.Conn) {
+	draining := c.srv.in() != serving
+	if draining || !c.h1 {
+		c.idleSlowly(nc)
+	}
+	if c.h1 {
+		c.done.Store(uint64(c.lastID)<<32 | uint64(c.reads.Load()))
+	}
+	if draining {
+		c.srv.wake()
+	}
+}
+
+// idleSlowly notes the rest of it, where there is more to note.
+func (c *conn) idleSlowly(nc net.Conn) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.h1:
+	case c.http2Locked() || c.speaksHTTP2(nc):
+		c.isHTTP2Locked()
+		c.idle2 = true
+	default: // net/http has answered "OPTIONS *" itself
+		c.h1 = true
+		c.traffic.Store(true)
+		c.lastID++
+	}
+	if c.srv.in() != serving {
+		c.since = c.srv.clock()
+	}
+}
+
+// speaksHTTP2 reports whether c, of which net/http speaks as nc, speaks HTTP/2.
+func (c *conn) speaksHTTP2(nc net.Conn) bool {
+	if t, ok := nc.(*tls.Conn); ok {
+		return t.ConnectionState().NegotiatedProtocol == "h2"
+	}
+	return c.preface
+}
+
+func (c *conn) isHTTP2Locked() {
+	if c.streams == nil {
+		c.streams = &map[uint32]request{}
+		c.srv.http2.Add(1)
+	}
+}

@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Lameduck Authors
+
+package drain
+
+import "time"
+
+const (
+	// minLinger is how long every idle connection is kept after the listener is
+	// closed, however long it has been idle before: more of those that speak once
+	// in a few seconds get to be told.
+	minLinger = 300 * time.Millisecond
+
+	// halfRequest is for how long a client may pause in the middle of a request's
+	// header once the listener is closed. It is what net/http gives a new
+	// connection in Shutdown.
+	halfRequest = 5 * time.Second
+)
+
+// sweep ends connections that are due, and returns when the next one can be and
+// how many are left to wait for. HTTP/2 connections without a stream are not
+// among them: Shutdown sends them their GOAWAY.
+func (s *Server) sweep(now int64, late bool) (next time.Time, left int) {
+	for _, c := range s.snapshot() {
+		if c.waitsForShutdown() {
+			continue
+		}
+		left++
+		if due := c.sweep(now, late); due != 0 {
+			next = earlier(next, s.at(due))
+		}
+	}
+	return next, left
+}
+
+// waitsForShutdown reports whether nothing happens on c but Shutdown's GOAWAY.
+func (c *conn) waitsForShutdown() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.http2Locked() && c.idle2 && len(*c.streams) == 0
+}
+
+// sweep ends c when it has been idle or silent for long enough, or, when it is
+// late, as soon as nothing is under way on it. It returns when it wants to be
+// called again at the latest, or 0 when only an event can bring that about.
+func (c *conn) sweep(now int64, late bool) int64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	state := c.stateLocked()
+	if c.http2Locked() || state != stateIdle && state != stateNew {
+		return 0
+	}
+	if reads := c.reads.Load(); c.seenAt == 0 || reads != c.seen {
+		c.seen, c.seenAt = reads, now
+	}
+	var due int64
+	switch {
+	case c.unfinishedLocked() && c.srv.has(byteCheck):
+		due = c.seenAt + int64(halfRequest)
+	case late:
+		due = now
+	case state == stateIdle:
+		due = c.idleDueLocked()
+	default:
+		due = c.silentDueLocked()
+	}
+	if due > now {
+		return due
+	}
+	c.expireLocked(c.seen)
+	return now // until Read has noticed, or, if bytes have come in just now, again
+}
+
+// unfinishedLocked reports whether bytes have come in since c fell idle or was
+// accepted: those of a request, unless they belong to the handshake of TLS.
+func (c *conn) unfinishedLocked() bool {
+	return c.reads.Load() != c.mark() && !(c.tls && c.lastID == 0)
+}
+
+// idleDueLocked returns when an idle connection is to be ended. The time is
+// shortened by up to a fifth, by the last digits of the time of its accept, so that
+// clients do not come back at one instant. One that has only brought probes has no
+// client that would be surprised.
+func (c *conn) idleDueLocked() int64 {
+	linger := int64(or(c.srv.Linger, DefaultLinger))
+	if linger == 0 || !c.traffic.Load() {
+		return c.srv.closedAt
+	}
+	const digits = 1e6
+	short := linger / 5 * (c.accepted % digits) / digits
+	return max(max(c.since, c.srv.t0)+linger-short, c.srv.closedAt+int64(minLinger))
+}
+
+// silentDueLocked returns when a connection without a request is to be ended. In
+// TLS the bytes of the handshake are no request; the wait starts afresh with each
+// look that finds new ones.
+func (c *conn) silentDueLocked() int64 {
+	silent := int64(or(c.srv.Silent, DefaultSilent))
+	if c.seen == 0 {
+		return c.accepted + silent
+	}
+	return c.seenAt + silent
+}
