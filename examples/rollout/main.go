@@ -7,11 +7,12 @@
 // replica after another: once for each way of ending a process.
 //
 // It prints a table and writes a page with the timeline of each rollout. Its
-// exit status is 1 if Lameduck lost a request, and 2 for flags that make no
-// sense.
+// exit status is 1 if Lameduck lost a request, 2 for flags that make no sense,
+// and 3 if the demonstration could not be done.
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -53,27 +54,41 @@ func main() {
 		fmt.Fprintln(os.Stderr, "rollout:", err)
 		os.Exit(2)
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := signal.NotifyContext(context.Background(), ends()...)
 	code, err := run(ctx, c, os.Stdout, os.Stderr)
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "rollout:", err)
-		code = 3
+		code = cmp.Or(code, 3)
 	}
 	os.Exit(code)
 }
 
-// run does a rollout for each strategy and reports on them.
-func run(ctx context.Context, c config, stdout, stderr io.Writer) (code int, err error) {
-	progress := newProgress(stdout)
-	if c.json {
-		progress = newProgress(stderr)
+// ends returns the signals that end the program.
+func ends() []os.Signal {
+	all := []os.Signal{os.Interrupt, syscall.SIGTERM}
+	if !signal.Ignored(syscall.SIGHUP) { // as nohup has it
+		all = append(all, syscall.SIGHUP)
 	}
+	return all
+}
+
+// run does a rollout for each strategy and reports on them. The code goes before
+// the one that an error would have.
+func run(ctx context.Context, c config, stdout, stderr io.Writer) (code int, err error) {
+	if err := checkOut(c.out); err != nil {
+		return 2, fmt.Errorf("-out %s: %w", c.out, err)
+	}
+	talk := stdout
+	if c.json {
+		talk = stderr
+	}
+	progress := newProgress(talk)
 	var done []*rollout
 	for _, s := range c.strategies {
 		r, err := roll(ctx, c, s, progress)
 		if err != nil {
-			return 0, fmt.Errorf("%s: %w", s, err)
+			return code, fmt.Errorf("%s: %w", s, err)
 		}
 		done = append(done, r)
 		progress.line("%-9s done: %d sent, %d lost, %.1f s", s, r.sent(), r.lost(), r.Took.Seconds())
@@ -81,16 +96,18 @@ func run(ctx context.Context, c config, stdout, stderr io.Writer) (code int, err
 			code = 1
 		}
 	}
-	if err := writePage(c.out, c, done); err != nil {
-		return 0, err
-	}
 	if c.json {
 		enc := json.NewEncoder(stdout)
 		enc.SetIndent("", "  ")
-		return code, enc.Encode(summaries(done))
+		err = enc.Encode(summaries(done))
+	} else {
+		_, err = fmt.Fprintf(stdout, "\n%s\n", table(done))
 	}
-	fmt.Fprintf(stdout, "\n%s\ntimeline: %s\n", table(done), c.out)
-	return code, nil
+	if pageErr := writePage(c.out, c, done); pageErr != nil {
+		return code, errors.Join(err, pageErr)
+	}
+	fmt.Fprintln(talk, "timeline:", c.out)
+	return code, err
 }
 
 // parse reads the flags.
@@ -135,8 +152,10 @@ func (c config) check(rest []string) error {
 		return fmt.Errorf("-propagation %v: want 0s to 20s", c.propagation)
 	case c.rtt < 0 || c.rtt > time.Second:
 		return fmt.Errorf("-rtt %v: want 0s to 1s", c.rtt)
-	case c.floor < 0 || c.floor > 15*time.Second:
+	case c.floor < 0 || c.floor > 15*time.Second: // it has to fit the grace period
 		return fmt.Errorf("-floor %v: want 0s to 15s", c.floor)
+	case c.out == "":
+		return errors.New(`-out "": want a file`)
 	case c.sleep < 0 || c.sleep > time.Minute:
 		return fmt.Errorf("-sleep %v: want 0s to 1m", c.sleep)
 	}

@@ -60,6 +60,23 @@ type tick struct {
 	Text string
 }
 
+// checkOut reports why a page could not be written, before there is one. It
+// changes no file: the page of an earlier run is kept until the next one is done.
+func checkOut(path string) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return err
+	}
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
+	if err == nil {
+		f.Close()
+		return os.Remove(path)
+	}
+	if f, err = os.OpenFile(path, os.O_WRONLY|os.O_CREATE, 0o666); err != nil {
+		return err
+	}
+	return f.Close()
+}
+
 // writePage writes the page with all timelines.
 func writePage(path string, c config, rollouts []*rollout) error {
 	longest := time.Second
@@ -69,9 +86,6 @@ func writePage(path string, c config, rollouts []*rollout) error {
 	var drawings []drawing
 	for _, r := range rollouts {
 		drawings = append(drawings, r.draw(longest))
-	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return err
 	}
 	f, err := os.Create(path)
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -20,6 +21,7 @@ import (
 type process struct {
 	endpoint
 	cmd     *exec.Cmd
+	stdin   io.Closer // its end is the replica's: it must not outlive this program
 	origin  time.Time // of the marks' times
 	started chan struct{}
 	gone    chan struct{} // closed when the process is gone
@@ -47,10 +49,13 @@ func launch(ctx context.Context, c config, strategy, id string, origin time.Time
 	}
 	p.cmd.Env = append(os.Environ(),
 		strategyEnv+"="+strategy, idEnv+"="+id, sleepEnv+"="+c.sleep.String(),
-		"PORT="+port, "PRE_STOP_DELAY="+c.floor.String())
+		"PORT="+port, "PRE_STOP_DELAY="+c.floor.String(), "GRACE_PERIOD=30s")
 	p.cmd.Stderr = os.Stderr
 	out, err := p.cmd.StdoutPipe()
 	if err != nil {
+		return nil, err
+	}
+	if p.stdin, err = p.cmd.StdinPipe(); err != nil {
 		return nil, err
 	}
 	p.mark("Launched", time.Now())
@@ -62,7 +67,7 @@ func launch(ctx context.Context, c config, strategy, id string, origin time.Time
 	case <-p.started:
 		return p, nil
 	case <-p.gone:
-		return nil, fmt.Errorf("replica %s: %v before it had started", id, p.cmd.ProcessState)
+		return nil, fmt.Errorf("%s: %v before it had started", id, p.cmd.ProcessState)
 	case <-ctx.Done():
 		p.kill()
 		return nil, ctx.Err()
@@ -97,13 +102,13 @@ func (p *process) terminate(ctx context.Context) (time.Duration, error) {
 	t0 := time.Now()
 	p.mark("SIGTERM", t0)
 	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
-		return 0, fmt.Errorf("replica %s: %w", p.id, err)
+		return 0, fmt.Errorf("%s: %w", p.id, err)
 	}
 	select {
 	case <-p.gone:
 		return time.Since(t0), nil
 	case <-time.After(90 * time.Second):
-		return 0, fmt.Errorf("replica %s does not end", p.id)
+		return 0, fmt.Errorf("%s does not end", p.id)
 	case <-ctx.Done():
 		return 0, ctx.Err()
 	}

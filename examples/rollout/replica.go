@@ -40,6 +40,7 @@ const (
 // object a line.
 func replica(strategy string) {
 	slog.SetDefault(slog.New(slog.NewJSONHandler(os.Stdout, nil)))
+	go leaveWithParent()
 	id := os.Getenv(idEnv)
 	srv := &http.Server{
 		Addr: "127.0.0.1:" + os.Getenv("PORT"),
@@ -54,6 +55,13 @@ func replica(strategy string) {
 		lifecycle.Main(&lifecycle.App{Components: []lifecycle.Component{lifecycle.HTTP("http", srv)}})
 	}
 	naive(strategy, srv)
+}
+
+// leaveWithParent exits when the parent is gone, in whatever way: the pipe to
+// stdin, which nobody writes to, then ends.
+func leaveWithParent() {
+	io.Copy(io.Discard, os.Stdin)
+	os.Exit(1)
 }
 
 // naive serves without the library.

@@ -41,6 +41,7 @@ func TestRollout(t *testing.T) {
 	code, err := run(t.Context(), c, &stdout, &stderr)
 	require.NoError(t, err)
 	t.Log(stderr.String())
+	assert.Contains(t, stderr.String(), "\ntimeline: "+out+"\n")
 
 	var got []summary
 	require.NoError(t, json.Unmarshal(stdout.Bytes(), &got))
@@ -80,6 +81,8 @@ func TestParse(t *testing.T) {
 		{[]string{"-propagation", "1h"}, "-propagation 1h0m0s: want 0s to 20s"},
 		{[]string{"-floor", "-1s"}, "-floor -1s: want 0s to 15s"},
 		{[]string{"-sleep", "2m"}, "-sleep 2m0s: want 0s to 1m"},
+		{[]string{"-floor", "16s"}, "-floor 16s: want 0s to 15s"},
+		{[]string{"-out", ""}, `-out "": want a file`},
 		{[]string{"-rtt", "-1s"}, "-rtt -1s: want 0s to 1s"},
 		{[]string{"-strategies", "exit,luck"}, `-strategies: "luck" is none of exit, shutdown, sleep, lameduck`},
 		{[]string{"-floor", "two"}, `invalid value "two" for flag -floor: parse error`},
@@ -93,6 +96,51 @@ func TestParse(t *testing.T) {
 	_, err = parse([]string{"-h"}, &usage)
 	assert.ErrorIs(t, err, flag.ErrHelp)
 	assert.Contains(t, usage.String(), "-propagation")
+}
+
+// The directory stands for all that cannot be written.
+func TestBadOutIsFoundAtOnce(t *testing.T) {
+	c, err := parse([]string{"-out", t.TempDir()}, io.Discard)
+	require.NoError(t, err)
+	t0 := time.Now()
+	code, err := run(t.Context(), c, io.Discard, io.Discard)
+	assert.ErrorContains(t, err, "-out "+c.out+": ")
+	assert.Equal(t, 2, code)
+	assert.Less(t, time.Since(t0), time.Second)
+}
+
+func TestCheckOutChangesNothing(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "page.html")
+	require.NoError(t, checkOut(path))
+	assert.NoFileExists(t, path)
+	require.NoError(t, os.WriteFile(path, []byte("earlier"), 0o600))
+	require.NoError(t, checkOut(path))
+	page, err := os.ReadFile(path)
+	require.NoError(t, err)
+	assert.Equal(t, "earlier", string(page))
+}
+
+// The end of this program closes the pipe, as the test does.
+func TestReplicaLeavesWithItsParent(t *testing.T) {
+	t.Setenv("GRACE_PERIOD", "1s") // the user's, too short for the floor
+	for _, strategy := range allStrategies {
+		p, err := launch(t.Context(), config{floor: 2 * time.Second}, strategy, "replica 1", time.Now())
+		require.NoError(t, err)
+		p.stdin.Close()
+		select {
+		case <-p.gone:
+			assert.Equal(t, 1, p.cmd.ProcessState.ExitCode(), strategy)
+		case <-time.After(10 * time.Second):
+			p.kill()
+			t.Errorf("%s: the replica is left behind", strategy)
+		}
+	}
+}
+
+func TestReplicaThatDoesNotStartIsNamedOnce(t *testing.T) {
+	_, err := launch(t.Context(), config{floor: time.Hour}, lameduck, "replica 1", time.Now())
+	assert.ErrorContains(t, err, " before it had started")
+	assert.Regexp(t, "^replica 1: exit status", err.Error())
 }
 
 func TestPercentIsRoundedDown(t *testing.T) {
