@@ -65,6 +65,7 @@ func startCommand(ctx context.Context, c Config, output io.Writer) (instance, er
 	p.cmd.Env = append(p.cmd.Env, c.Env...)
 	p.cmd.Stdout, p.cmd.Stderr = p.output, p.output
 	p.cmd.WaitDelay = pipeWait
+	ownGroup(p.cmd)
 	if err := p.cmd.Start(); err != nil {
 		return nil, fmt.Errorf("draintest: %w", err)
 	}
@@ -73,6 +74,7 @@ func startCommand(ctx context.Context, c Config, output io.Writer) (instance, er
 		if p.result = p.cmd.Wait(); errors.Is(p.result, exec.ErrWaitDelay) {
 			p.result = nil // it has left well, only not its children
 		}
+		killGroup(p.cmd.Process.Pid) // what it has left behind
 	}()
 	return p, p.waitReady(ctx)
 }
@@ -115,9 +117,17 @@ func (p *command) waitReady(ctx context.Context) error {
 
 func (p *command) address() string       { return p.addr }
 func (p *command) gone() <-chan struct{} { return p.done }
-func (p *command) kill()                 { p.cmd.Process.Kill() }
 func (p *command) said() string          { return "\n" + p.output.String() }
 
+// kill ends the command and its group. Once Wait has the command, its pid may be
+// another's: the group is then for the goroutine that waits.
+func (p *command) kill() {
+	if p.cmd.Process.Kill() == nil {
+		killGroup(p.cmd.Process.Pid)
+	}
+}
+
+// terminate tells the command alone, as a container runtime does.
 func (p *command) terminate() error {
 	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		return fmt.Errorf("draintest: the command was gone before it was told to leave: %w\n%s", err, p.output)

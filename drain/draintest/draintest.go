@@ -28,7 +28,9 @@ import (
 	"io"
 	"net"
 	"slices"
+	"strings"
 	"time"
+	"unicode"
 )
 
 // Defaults for the fields of [Config].
@@ -43,7 +45,11 @@ const (
 type Config struct {
 	// Command is a program and its arguments. It listens on 127.0.0.1:$PORT or
 	// on all interfaces, and is ready when GET Ready on $PROBE_PORT answers 2xx.
-	// It is terminated by SIGTERM.
+	// It is terminated by SIGTERM. It should be the server itself: a wrapper that
+	// does not pass SIGTERM on, such as "go run" or a shell, leaves alone, and
+	// then the server is killed. On Unix the command has a process group of its
+	// own, which is killed at the command's end, and which the Ctrl-C of a
+	// terminal does not reach.
 	Command []string
 
 	// Env is added to the command's environment, which is that of this process.
@@ -111,6 +117,9 @@ func (c Config) check() (Config, error) {
 	case c.ExitTimeout < 0:
 		return c, fmt.Errorf("draintest: ExitTimeout is negative: %v", c.ExitTimeout)
 	}
+	if err := errors.Join(checkPath("Path", c.Path), checkPath("Ready", c.Ready)); err != nil {
+		return c, err
+	}
 	if c.Kinds = slices.Clone(c.Kinds); len(c.Kinds) == 0 {
 		c.Kinds = defaultKinds()
 	}
@@ -118,6 +127,18 @@ func (c Config) check() (Config, error) {
 		c.Kinds[i].Clients = cmp.Or(c.Kinds[i].Clients, c.Clients)
 	}
 	return c, checkKinds(c.Kinds)
+}
+
+// checkPath says what is wrong with a path. Otherwise each request would fail on
+// its own, far from the mistake.
+func checkPath(field, path string) error {
+	switch {
+	case !strings.HasPrefix(path, "/"):
+		return fmt.Errorf("draintest: %s does not begin with \"/\": %q", field, path)
+	case strings.ContainsFunc(path, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }):
+		return fmt.Errorf("draintest: %s has a space or a control character: %q", field, path)
+	}
+	return nil
 }
 
 // Roll rolls the server and reports what came of it. It returns when all that it
@@ -143,7 +164,10 @@ func Roll(ctx context.Context, c Config) (*Report, error) {
 		}
 	}
 	r.stopLoad()
-	return &r.report, r.end(ctx, old, nil)
+	if err := r.end(ctx, old, nil); err != nil {
+		return &r.report, err
+	}
+	return &r.report, left(old)
 }
 
 // replace starts the next server and terminates the old one.
@@ -162,8 +186,8 @@ func (r *roller) replace(ctx context.Context, old instance) (next instance, err 
 		return nil, err
 	}
 	r.report.Exits = append(r.report.Exits, time.Since(t0))
-	if err := old.err(); err != nil {
-		return nil, fmt.Errorf("draintest: the server left with an error: %w", err)
+	if err := left(old); err != nil {
+		return nil, err
 	}
 	return next, await(ctx, time.Until(known), next, nil)
 }
@@ -210,6 +234,14 @@ func gone(i instance) <-chan struct{} {
 		return nil
 	}
 	return i.gone()
+}
+
+// left returns the error of a server that has left when it was told to.
+func left(i instance) error {
+	if err := i.err(); err != nil {
+		return fmt.Errorf("draintest: the server left with an error: %w", err)
+	}
+	return nil
 }
 
 func early(i instance) error {

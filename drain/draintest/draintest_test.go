@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -204,6 +205,23 @@ func TestServeThatFailsEndsTheRoll(t *testing.T) {
 	assert.ErrorContains(t, err, "the server left with an error: no way")
 }
 
+func TestLastServerThatFailsIsAnError(t *testing.T) {
+	c := config
+	c.Settle, c.Terminations, c.Propagation = -1, 1, -1
+	var calls atomic.Int32
+	c.Serve = func(ctx context.Context, l net.Listener) error {
+		last := calls.Add(1) == 2
+		err := drained(ctx, l)
+		if last {
+			err = errors.New("no way")
+		}
+		return err
+	}
+	report, err := draintest.Roll(t.Context(), c)
+	assert.EqualError(t, err, "draintest: the server left with an error: no way")
+	assert.Len(t, report.Exits, 1)
+}
+
 func TestCancelledRollLeavesNothingBehind(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
@@ -228,6 +246,10 @@ func TestBadConfig(t *testing.T) {
 		{draintest.Config{Serve: serve, Terminations: -1}, "draintest: Terminations is negative: -1"},
 		{draintest.Config{Serve: serve, Clients: -2}, "draintest: Clients is negative: -2"},
 		{draintest.Config{Serve: serve, ExitTimeout: -1}, "draintest: ExitTimeout is negative: -1ns"},
+		{draintest.Config{Serve: serve, Path: "work"}, `draintest: Path does not begin with "/": "work"`},
+		{draintest.Config{Serve: serve, Path: "/my work"}, `draintest: Path has a space or a control character: "/my work"`},
+		{draintest.Config{Serve: serve, Ready: ":80/"}, `draintest: Ready does not begin with "/": ":80/"`},
+		{draintest.Config{Serve: serve, Ready: "/\x00"}, `draintest: Ready has a space or a control character: "/\x00"`},
 		{kinds(serve, draintest.Kind{Name: "a"}, draintest.Kind{}), "draintest: Kinds[1] has no Name"},
 		{kinds(serve, draintest.Kind{Name: "a"}, draintest.Kind{Name: "a"}), `draintest: two kinds have the name "a"`},
 		{kinds(serve, draintest.Kind{Name: "a", Clients: -1}), `draintest: kind "a": Clients is negative: -1`},

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"regexp"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -77,6 +78,27 @@ func TestOrphanWithTheOutputOpenIsNotWaitedFor(t *testing.T) {
 	require.NoError(t, err)
 	assert.Zero(t, report.Lost(), "%s", report)
 	assert.Less(t, time.Since(t0), 10*time.Second)
+}
+
+// A shell ends by SIGTERM and leaves its server running.
+func TestServerOfAWrapperIsKilled(t *testing.T) {
+	c := self("drains")
+	c.Command = []string{"/bin/sh", "-c", "echo port $PORT; " + os.Args[0] + " & wait"}
+	var b bytes.Buffer
+	c.Output = &b
+	_, err := draintest.Roll(t.Context(), c)
+	assert.ErrorContains(t, err, "the server left with an error: signal: terminated")
+	ports := regexp.MustCompile(`port (\d+)`).FindAllStringSubmatch(b.String(), -1)
+	require.Len(t, ports, 2, "one was told to leave, the other was killed by Roll")
+	for _, port := range ports {
+		assert.Eventually(t, func() bool {
+			conn, err := net.Dial("tcp", "127.0.0.1:"+port[1])
+			if err == nil {
+				conn.Close()
+			}
+			return err != nil
+		}, 5*time.Second, 10*time.Millisecond, "a server is left behind")
+	}
 }
 
 func TestEndOfContextDoesNotWaitForRequestsThatHang(t *testing.T) {
