@@ -744,7 +744,11 @@ func TestListenerThatFailsForGood(t *testing.T) {
 			return nil
 		}}, ok)
 		r.l = l
-		return r, func() { failed.Store(true); r.dial().Close() } // Accept has to be called again
+		return r, func() {
+			synctest.Wait() // in Accept, which looks only when it is called again
+			failed.Store(true)
+			r.dial().Close()
+		}
 	}
 	t.Run("while serving", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
