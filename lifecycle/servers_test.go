@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/lameduck-go/lameduck/drain"
 	"github.com/lameduck-go/lameduck/lifecycle"
 )
 
@@ -64,4 +65,45 @@ func TestBackendOutlivesItsGateway(t *testing.T) {
 	<-answered
 	assert.Equal(t, "from the backend", string(body))
 	assert.Contains(t, log.String(), "instant=Drained component=backend")
+}
+
+// TestAcceptWindowWaitsForProbersOfTheProbeListener: a server does not see the
+// probes of the listener that the process has for them.
+func TestAcceptWindowWaitsForProbersOfTheProbeListener(t *testing.T) {
+	web := &drain.Server{HTTP: &http.Server{Addr: freeAddr(t)}, Quiet: -1, FailureThreshold: 2}
+	started := make(chan struct{})
+	a, _ := app(
+		lifecycle.Component{Name: "web", Server: web},
+		lifecycle.Component{Name: "last", DependsOn: []string{"web"}, Start: func(context.Context) error { close(started); return nil }},
+	)
+	a.GracePeriod, a.ProbeAddr = 20*time.Second, freeAddr(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	done := make(chan error, 1)
+	go func() { done <- a.Run(ctx) }()
+	<-started
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	ready := func() int {
+		resp, err := client.Get("http://" + a.ProbeAddr + "/readyz")
+		if err != nil {
+			return 0 // the process is over
+		}
+		resp.Body.Close()
+		return resp.StatusCode
+	}
+	require.Contains(t, []int{200, 503}, ready(), "a prober is there")
+	cancel()
+	failing := 0
+	for open := true; open; {
+		select {
+		case <-web.AcceptWindowClosed():
+			open = false
+		default:
+			if ready() == 503 {
+				failing++
+			}
+		}
+	}
+	assert.GreaterOrEqual(t, failing, 2)
+	require.NoError(t, <-done)
 }
