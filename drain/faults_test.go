@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"math"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -1570,6 +1571,21 @@ func TestHTTP2HandlersThatBeginAfterTheEndOfTheirConnection(t *testing.T) {
 		require.NoError(t, err)
 		assert.Equal(t, drain.DefaultSilent, took)
 		c.waitClosed(time.Now())
+		r.nothingOpen()
+	})
+}
+
+// A linger that is as good as none does not turn into one that is over.
+func TestHugeDurationsDoNotOverflow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := start(t, &drain.Server{Linger: math.MaxInt64, Silent: math.MaxInt64, Spread: math.MaxInt64}, ok)
+		r.dial().get("/")
+		r.dial() // silent
+		report, took, err := r.drain(28 * time.Second)
+		require.NoError(t, err)
+		assert.Equal(t, 28*time.Second-drain.DefaultCancel, took)
+		assert.EqualValues(t, 1, report.Idle)
+		assert.EqualValues(t, 1, report.Silent)
 		r.nothingOpen()
 	})
 }

@@ -41,9 +41,13 @@ func TestLargeAnswerBeforeAPipelinedRequestArrives(t *testing.T) {
 // leisure. It returns how much of the answer has come.
 func readSlowly(t *testing.T, off mechanism, size int) (int64, error) {
 	t.Helper()
+	// rest is what the client leaves lying until the server has closed: more than
+	// its own socket holds, so that some of it waits in the server's, and less than
+	// the two hold together, so that the server can finish.
+	const rest = 192 << 10
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
-	begun, pipelined := make(chan struct{}), make(chan struct{})
+	begun, pipelined, written := make(chan struct{}), make(chan struct{}), make(chan struct{})
 	srv := &Server{Quiet: -1, off: off, HTTP: &http.Server{
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if r.URL.Path != "/large" {
@@ -53,7 +57,13 @@ func readSlowly(t *testing.T, off mechanism, size int) (int64, error) {
 			<-pipelined
 			w.Header().Set("Content-Length", fmt.Sprint(size))
 			w.Write(make([]byte, size))
+			close(written)
 		}),
+		ConnState: func(nc net.Conn, state http.ConnState) {
+			if state == http.StateNew {
+				nc.(*net.TCPConn).SetWriteBuffer(rest)
+			}
+		},
 	}}
 	served := make(chan error, 1)
 	go func() { served <- srv.Serve(l) }()
@@ -61,7 +71,6 @@ func readSlowly(t *testing.T, off mechanism, size int) (int64, error) {
 	c, err := net.Dial("tcp", l.Addr().String())
 	require.NoError(t, err)
 	defer c.Close()
-	// Much of the answer has to wait in the server's socket.
 	require.NoError(t, c.(*net.TCPConn).SetReadBuffer(64<<10))
 	br := bufio.NewReader(c)
 	send := func(method, path, body string) {
@@ -89,16 +98,16 @@ func readSlowly(t *testing.T, off mechanism, size int) (int64, error) {
 	resp, err = http.ReadResponse(br, nil)
 	require.NoError(t, err)
 	assert.True(t, resp.Close)
-	var got int64
-	for err == nil {
-		var n int64
-		n, err = io.CopyN(io.Discard, resp.Body, 128<<10)
-		got += n
-		time.Sleep(time.Millisecond)
+	got, err := io.CopyN(io.Discard, resp.Body, int64(size-rest))
+	require.NoError(t, err)
+	<-written
+	if off == 0 {
+		time.Sleep(100 * time.Millisecond) // it is in closeStaged
+	} else {
+		require.Eventually(t, func() bool { return srv.open() == 0 }, 5*time.Second, time.Millisecond)
 	}
-	if err == io.EOF {
-		err = nil
-	}
+	n, err := io.Copy(io.Discard, resp.Body)
+	got += n
 	c.Close()
 	assert.NoError(t, <-drained)
 	assert.Equal(t, http.ErrServerClosed, <-served)

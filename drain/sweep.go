@@ -15,6 +15,9 @@ const (
 	// header once the listener is closed. It is what net/http gives a new
 	// connection in Shutdown.
 	halfRequest = 5 * time.Second
+
+	// forever is long, and still adds to a reading of the clock without overflow.
+	forever = 1 << 61
 )
 
 // sweep ends connections that are due, and returns when the next one can be and
@@ -82,12 +85,12 @@ func (c *conn) unfinishedLocked() bool {
 // clients do not come back at one instant. One that has only brought probes has no
 // client that would be surprised.
 func (c *conn) idleDueLocked() int64 {
-	linger := int64(or(c.srv.Linger, DefaultLinger))
+	linger := int64(min(or(c.srv.Linger, DefaultLinger), forever))
 	if linger == 0 || !c.traffic.Load() {
 		return c.srv.closedAt
 	}
 	const digits = 1e6
-	short := linger / 5 * (c.accepted % digits) / digits
+	short := int64(float64(linger) / 5 * float64(c.accepted%digits) / digits)
 	return max(max(c.since, c.srv.t0)+linger-short, c.srv.closedAt+int64(minLinger))
 }
 
@@ -95,7 +98,7 @@ func (c *conn) idleDueLocked() int64 {
 // TLS the bytes of the handshake are no request; the wait starts afresh with each
 // look that finds new ones.
 func (c *conn) silentDueLocked() int64 {
-	silent := int64(or(c.srv.Silent, DefaultSilent))
+	silent := int64(min(or(c.srv.Silent, DefaultSilent), forever))
 	if c.seen == 0 {
 		return c.accepted + silent
 	}
