@@ -33,6 +33,10 @@ func TestMain(m *testing.M) {
 		serveMode(mode)
 		return
 	}
+	if spec := os.Getenv(mutantEnv); spec != "" {
+		serveMutant(spec)
+		return
+	}
 	goleak.VerifyTestMain(m)
 }
 

@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Lameduck Authors
+
+package drain
+
+var mechanisms = map[string]mechanism{
+	"close header": closeHeader,
+	"accept queue": emptyQueue,
+	"SYN filter":   synFilter,
+	"byte check":   byteCheck,
+	"linger":       lingerOn,
+	"staged close": stagedClose,
+}
+
+// SwitchOff switches off the mechanism of a name. It is for black-box tests, and to
+// be called before Serve.
+func (s *Server) SwitchOff(name string) {
+	m, ok := mechanisms[name]
+	if !ok {
+		panic("drain: no such mechanism: " + name)
+	}
+	s.off |= m
+}
