@@ -59,7 +59,7 @@ type conn struct {
 	mu      sync.Mutex          // guards what follows; nothing is called under it but the socket
 	tls     bool                // TLS is spoken over it; does not change
 	h1      bool                // it has fallen idle or brought a request; HTTP/1's goroutine only
-	preface bool                // HTTP/2's has come; the connection's goroutine only
+	preface bool                // HTTP/2's has come, or its first byte; the connection's goroutine only
 	idle2   bool                // HTTP/2: no stream is open
 	leaving bool                // HTTP/1: the last answer is sent, the close under way
 	closed  bool                // nothing will come any more
@@ -68,6 +68,7 @@ type conn struct {
 	told    bool                // an answer has said "Connection: close"
 	lastID  uint32              // of a request; HTTP/1's goroutine also reads it without mu
 	seen    uint32              // reads when the drain last looked
+	half    uint32              // when it first saw bytes of what is not complete, in ms since T0 and 1; 0: none
 	seenAt  int64               // when seen last changed; 0: not looked yet
 	since   int64               // when it fell idle while draining; 0: before T0
 	request request             // HTTP/1: the one numbered lastID
@@ -139,6 +140,10 @@ func connOf(ctx context.Context) *conn {
 	return c
 }
 
+// preface is how HTTP/2 begins (RFC 9113, section 3.4), as far as is needed to tell
+// it from a method.
+var preface = []byte("PRI ")
+
 // Read counts what comes in, and ends an idle connection when the drain asks for
 // it. The drain cannot simply close the connection: Read may have taken a
 // request from the kernel an instant before. So the drain sets expiring and a
@@ -150,7 +155,7 @@ func (c *conn) Read(p []byte) (int, error) {
 		n, err := c.Conn.Read(p)
 		if n > 0 {
 			if c.reads.Add(1) == 1 {
-				c.preface = bytes.HasPrefix(p[:n], []byte("PRI "))
+				c.preface = bytes.HasPrefix(p[:n], preface[:min(n, len(preface))])
 			}
 			if c.expiring.Load() {
 				c.revive()
@@ -227,10 +232,11 @@ func (c *conn) CloseWrite() error {
 	if cw, ok := c.Conn.(interface{ CloseWrite() error }); ok {
 		return cw.CloseWrite()
 	}
-	return c.Conn.Close()
+	return nil // net/http closes the connection a little later
 }
 
-// NetConn returns the connection as it was accepted.
+// NetConn returns the connection as it was accepted. To close that one leaves c
+// open in the server's books.
 func (c *conn) NetConn() net.Conn { return c.Conn }
 
 // Close closes the connection. net/http says by StateClosed when it has done with

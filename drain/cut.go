@@ -85,7 +85,12 @@ func (c *conn) describe(now int64) []string {
 // waits first for every Serve to return, and a listener may not let it.
 func (s *Server) closeHTTP() {
 	if s.HTTP != nil {
-		go s.HTTP.Close()
+		go func() {
+			ctx, cancel := context.WithCancel(context.Background())
+			cancel()
+			s.HTTP.Shutdown(ctx) // for the functions of RegisterOnShutdown
+			s.HTTP.Close()
+		}()
 	}
 }
 

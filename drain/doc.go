@@ -46,7 +46,9 @@
 // each request. A connection whose request was running at that moment is
 // therefore told by its next answer, or lingers. Closing an idle connection can
 // always cross a request that is on its way (RFC 9112, section 9.5); on Unix a last
-// look into the socket makes that unlikely. Half of a pipelined request that came
+// look into the socket makes that unlikely, if the listener's connections are
+// sockets or have a NetConn method that leads to one. A Connection header that a
+// handler sets itself, and a 103 that it sends first, win over ours. Half of a pipelined request that came
 // in one packet with the request before is not seen by that look.
 //
 // That no handshake begins while the accept queue is emptied takes Linux and a

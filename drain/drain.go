@@ -323,8 +323,14 @@ func (s *Server) shutdown(ctx context.Context) bool {
 	go func() { done <- s.HTTP.Shutdown(ctx) }()
 	select {
 	case err := <-done:
-		return err == nil && s.open() == 0
+		if err != nil {
+			return false
+		}
 	case <-ctx.Done():
 		return false
 	}
+	for s.open() > 0 && ctx.Err() == nil { // handlers whose HTTP/2 connection has gone
+		s.wait(ctx, time.Time{}, true)
+	}
+	return s.open() == 0
 }

@@ -7,6 +7,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -1586,6 +1587,127 @@ func TestHugeDurationsDoNotOverflow(t *testing.T) {
 		assert.Equal(t, 28*time.Second-drain.DefaultCancel, took)
 		assert.EqualValues(t, 1, report.Idle)
 		assert.EqualValues(t, 1, report.Silent)
+		r.nothingOpen()
+	})
+}
+
+// A client that sends a byte now and then does not hold the drain: its time counts
+// from the first byte that the drain has seen.
+func TestDrippingHeaderDoesNotHoldTheDrain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := start(t, &drain.Server{Quiet: -1}, ok)
+		c := r.dial()
+		c.discard()
+		dripping := make(chan struct{})
+		go func() {
+			defer close(dripping)
+			for _, err := io.WriteString(c, "G"); err == nil; _, err = io.WriteString(c, "E") {
+				time.Sleep(4 * time.Second)
+			}
+		}()
+		synctest.Wait()
+		_, took, err := r.drain(time.Minute)
+		require.NoError(t, err)
+		assert.LessOrEqual(t, took, 5*time.Second+20*time.Millisecond)
+		<-dripping
+		r.nothingOpen()
+	})
+}
+
+// The handlers of streams that are reset at once begin when net/http has called
+// their connection idle again.
+func TestHTTP2StreamsThatAreResetAtOnceDoNotHoldTheDrain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := memnet.Listen()
+		srv := &drain.Server{Quiet: -1, HTTP: &http.Server{Handler: http.HandlerFunc(ok), Protocols: new(http.Protocols)}}
+		srv.HTTP.Protocols.SetUnencryptedHTTP2(true)
+		r := &rig{t: t, srv: srv, l: l, served: make(chan error, 1)}
+		go func() { r.served <- srv.Serve(l) }()
+		for range 50 {
+			c := r.dial()
+			c.discard()
+			// The preface in two parts, SETTINGS, HEADERS of GET / on stream 1, and its reset.
+			io.WriteString(c, "P")
+			io.WriteString(c, "RI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00"+
+				"\x00\x00\x06\x01\x05\x00\x00\x00\x01\x82\x84\x86\x41\x01a"+
+				"\x00\x00\x04\x03\x00\x00\x00\x00\x01\x00\x00\x00\x08")
+		}
+		synctest.Wait()
+		_, took, err := r.drain(28 * time.Second)
+		require.NoError(t, err)
+		assert.Less(t, took, 4*time.Second, "no more than Shutdown's second for a GOAWAY")
+		r.nothingOpen()
+	})
+}
+
+// The functions of RegisterOnShutdown are called even when the drain is cut.
+func TestRegisterOnShutdownIsCalledAtTheCut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		called := make(chan struct{})
+		r := start(t, &drain.Server{}, func(w http.ResponseWriter, r *http.Request) { <-called })
+		r.srv.HTTP.RegisterOnShutdown(func() { close(called) })
+		c := r.dial()
+		c.discard()
+		c.send("/")
+		synctest.Wait()
+		_, took, err := r.drain(10 * time.Second)
+		require.ErrorIs(t, err, drain.ErrCut)
+		assert.Equal(t, 9500*time.Millisecond, took)
+		r.nothingOpen()
+	})
+}
+
+// net/http would see neither HTTP/2 nor Request.TLS behind such a listener.
+func TestListenerThatHandsOutTLSConnectionsIsAnError(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := memnet.Listen()
+		srv := &drain.Server{HTTP: new(http.Server)}
+		served := make(chan error, 1)
+		go func() { served <- srv.Serve(struct{ net.Listener }{tls.NewListener(l, &tls.Config{})}) }()
+		nc, err := l.Dial(t.Context())
+		require.NoError(t, err)
+		defer nc.Close()
+		assert.ErrorContains(t, <-served, "use ServeTLS")
+	})
+}
+
+// A prober that was still told 200 just after T0 is waited for once it is told 503.
+func TestReadinessThatTurnsLateIsWaitedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		t0 := time.Now()
+		r := start(t, &drain.Server{Floor: 2500 * time.Millisecond, FailureThreshold: 2}, func(w http.ResponseWriter, r *http.Request) {
+			if time.Since(t0) > 1500*time.Millisecond {
+				w.WriteHeader(http.StatusServiceUnavailable)
+			}
+		})
+		probe := func() { c := r.dial(); c.get("/readyz"); c.Close() }
+		probe()
+		for i := range 3 {
+			time.AfterFunc(time.Duration(i+1)*time.Second, probe) // 200, 503, 503
+		}
+		report, _, err := r.drain(28 * time.Second)
+		require.NoError(t, err)
+		assert.Equal(t, 3*time.Second, report.Accept.Took)
+		r.nothingOpen()
+	})
+}
+
+// A handler's own Connection header wins, so its client is not counted as told.
+func TestHandlersOwnConnectionHeaderIsNotCountedAsTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := start(t, &drain.Server{Floor: time.Second}, func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == "/events" {
+				w.Header().Set("Connection", "keep-alive")
+			}
+		})
+		c := r.dial()
+		time.AfterFunc(500*time.Millisecond, func() {
+			assert.False(t, c.get("/events").Close)
+			assert.True(t, c.get("/").Close)
+		})
+		report, _, err := r.drain(28 * time.Second)
+		require.NoError(t, err)
+		assert.EqualValues(t, 1, report.Told)
 		r.nothingOpen()
 	})
 }

@@ -21,7 +21,8 @@ import (
 const rampShare = 0.1
 
 // A handler keeps the books around the caller's handler. It does not wrap the
-// ResponseWriter, so all its optional interfaces stay as they are.
+// ResponseWriter, so all its optional interfaces stay as they are; only those of
+// probes are wrapped, if FailureThreshold asks for what they are told.
 type handler struct {
 	srv  *Server
 	next http.Handler
@@ -51,10 +52,15 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.counters.served(p, first, probe)
 		if s.tellsToGo(r) {
 			w.Header().Set("Connection", "close")
-			c.tell()
+			c.tell(true)
+			defer func() {
+				if w.Header().Get("Connection") != "close" { // the handler has had its own way
+					c.tell(false)
+				}
+			}()
 		}
 	}
-	if probe && s.FailureThreshold > 0 {
+	if probe && s.FailureThreshold > 0 && !upgrades(r) {
 		s.observe(w, r, h.next)
 		return
 	}

@@ -5,6 +5,7 @@ package drain
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"net"
 	"os"
@@ -27,6 +28,10 @@ const (
 	// are waited for, once no other can begin. It has to be a round trip.
 	handshakeWait = 100 * time.Millisecond
 )
+
+// errTLS is for listeners that speak TLS themselves: net/http would not find the
+// tls.Conn inside ours, and with it neither HTTP/2 nor Request.TLS.
+var errTLS = errors.New("drain: Serve was given a TLS listener; use ServeTLS with the one inside")
 
 var errListenerDrained = errors.New("drain: listener closed")
 
@@ -97,6 +102,10 @@ func (l *listener) admit(nc net.Conn) (net.Conn, error) {
 	if l.srv.in() >= ending {
 		nc.Close()
 		return nil, errListenerDrained
+	}
+	if _, ok := nc.(*tls.Conn); ok {
+		nc.Close()
+		return nil, errTLS
 	}
 	return l.srv.track(nc, l.tls), nil
 }

@@ -103,6 +103,9 @@ func (c *conn) giveNotice(within time.Duration) {
 }
 
 func (c *conn) giveNoticeLocked(within time.Duration) {
+	if c.http2Locked() && c.srv.in() < lingering {
+		return // no answer ends the connection yet
+	}
 	if n := c.notice; n != nil && n.timer == nil && !c.closed {
 		n.timer = time.AfterFunc(rand.N(max(within, 0)+1), func() { n.cancel(ErrDraining) })
 	}

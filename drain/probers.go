@@ -16,6 +16,7 @@ const (
 	proberMemory = time.Minute
 	// maxProbers bounds what is remembered of clients that look like probers.
 	maxProbers = 256
+	maxProber  = 512 // bytes
 )
 
 // Probers are who has asked for readiness, and what they have been told. The zero
@@ -33,12 +34,12 @@ type prober struct{ host, agent, path string }
 type probing struct {
 	last   int64 // the clock when it last asked
 	fails  int   // failing answers in a row since T0
-	passed bool  // it has been given another answer since T0
+	passed bool  // the last answer since T0 was another
 }
 
 // WatchProbes returns a handler that answers as h does and takes note of who is
 // told what, for FailureThreshold. It is for probes that are served by another
-// listener than the server's own.
+// listener than the server's own; IsProbe tells them from what else h serves.
 func (s *Server) WatchProbes(h http.Handler) http.Handler {
 	s.setup()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -60,7 +61,7 @@ func (s *Server) observe(w http.ResponseWriter, r *http.Request, h http.Handler)
 	draining := s.in() != serving // the answer is about what was when it was asked for
 	sw := &statusWriter{ResponseWriter: w, status: http.StatusOK}
 	h.ServeHTTP(sw, r)
-	if strings.HasPrefix(p.agent, kubelet) {
+	if strings.HasPrefix(p.agent, kubelet) || len(p.agent)+len(p.path) > maxProber {
 		return
 	}
 	s.probers.note(p, s.clock(), draining, sw.status >= 400)
@@ -86,9 +87,9 @@ func (ps *probers) note(p prober, now int64, draining, failing bool) {
 	switch {
 	case !draining:
 	case failing:
-		g.fails++
+		g.fails, g.passed = g.fails+1, false
 	default:
-		g.passed = true
+		g.fails, g.passed = 0, true
 	}
 }
 

@@ -22,7 +22,7 @@ type Report struct {
 	Silent      int64    // connections closed that had never brought a request
 	Hijacked    int64    // hijacked connections that ended by themselves
 	HijackedCut int64    // hijacked connections that had to be cut
-	Cancelled   int64    // requests that ran when their contexts were cancelled
+	Cancelled   int64    // requests that ran when contexts were cancelled, hijacked ones included
 	Cut         []string // what was ended by force, one line each
 }
 

@@ -21,7 +21,6 @@ func (c *conn) begin(r *http.Request) (id uint32) {
 	id = c.lastID
 	if r.ProtoMajor == 2 {
 		c.isHTTP2Locked()
-		c.idle2 = false
 		(*c.streams)[id] = request{start, r.Method, r.URL.Path}
 	} else {
 		c.request = request{start, r.Method, r.URL.Path}
@@ -57,11 +56,15 @@ func (c *conn) end(r *http.Request, id uint32) {
 	}
 }
 
-// tell notes that an answer says "Connection: close".
-func (c *conn) tell() {
-	c.srv.counters.told.Add(1)
+// tell notes that an answer says "Connection: close", or that it does not after all.
+func (c *conn) tell(told bool) {
+	if told {
+		c.srv.counters.told.Add(1)
+	} else {
+		c.srv.counters.told.Add(-1)
+	}
 	c.mu.Lock()
-	c.told = true
+	c.told = told
 	c.mu.Unlock()
 }
 
@@ -74,9 +77,21 @@ func (c *conn) idle(nc net.Conn) {
 	if c.h1 {
 		c.done.Store(uint64(c.lastID)<<32 | uint64(c.reads.Load()))
 	}
-	if draining {
+	// Not draining alone: Drain may have come and looked since.
+	if draining || c.srv.in() != serving {
 		c.srv.wake()
 	}
+}
+
+// active notes that c brings a request. In HTTP/1 begin does; in HTTP/2 a handler
+// may begin when its stream is over and net/http has called c idle again.
+func (c *conn) active() {
+	if c.h1 {
+		return
+	}
+	c.mu.Lock()
+	c.idle2 = false
+	c.mu.Unlock()
 }
 
 // idleSlowly notes the rest of it, where there is more to note.
@@ -94,7 +109,7 @@ func (c *conn) idleSlowly(nc net.Conn) {
 		c.lastID++
 	}
 	if c.srv.in() != serving {
-		c.since = c.srv.clock()
+		c.since, c.half = c.srv.clock(), 0
 	}
 }
 

@@ -42,8 +42,11 @@ type Server struct {
 	// its Handler, ConnState, ConnContext and BaseContext; what the caller has
 	// put there goes on working, and is given the connection and the listener as
 	// they are. A hijacked connection is of a type of this package; its NetConn
-	// method returns the one that was accepted. The caller must not call HTTP's
-	// Serve, Shutdown, Close or SetKeepAlivesEnabled.
+	// method returns the one that was accepted, but only its own Close tells the
+	// server that it has ended. The functions of RegisterOnShutdown are called by
+	// Shutdown, so when nothing is left, or at the cut; what they are to end is told
+	// before by Draining. The caller must not call HTTP's Serve, Shutdown, Close or
+	// SetKeepAlivesEnabled, nor give it to another Server.
 	HTTP *http.Server
 
 	// Floor is the shortest time for which new connections are still accepted
@@ -81,8 +84,9 @@ type Server struct {
 	// by [Draining] or [LongLived], are told to go: each connection at an instant
 	// of its own, so that thousands of clients do not come back at one. Zero means
 	// the floor; negative means at once. It is never more than half of the time
-	// that Drain is given. Connections that are accepted after Drain's call are
-	// told once the accept window is closed, within a second.
+	// that Drain is given. Connections that are accepted after Drain's call, and
+	// those of HTTP/2, whose clients would come back on the same one, are told once
+	// the accept window is closed, within a second.
 	Spread time.Duration
 
 	// FailureThreshold makes the accept window wait, within the cap, until every
@@ -92,7 +96,9 @@ type Server struct {
 	// that is answered 2xx or 3xx after Drain's call asks for something else than
 	// readiness, and is not waited for; nor is the kubelet, which takes no part
 	// in routing once a pod terminates. Zero or negative means that no prober is
-	// waited for. Probes that another listener serves are seen by WatchProbes.
+	// waited for. Probes that another listener serves are seen by WatchProbes; checks
+	// that only connect are not seen, and probers behind one address that call
+	// themselves the same count as one.
 	FailureThreshold int
 
 	// IsProbe reports whether a request comes from a prober. Probes are
@@ -194,7 +200,7 @@ func (s *Server) serve(l *listener, accept func(net.Listener) error) error {
 	}
 	if fmt.Sprintf("%T", l.inner) == "*tls.listener" {
 		l.Close()
-		return errors.New("drain: Serve was given a TLS listener; use ServeTLS with the one inside")
+		return errTLS
 	}
 	s.prepare.Do(s.wrap)
 	if !s.add(l) {
@@ -267,12 +273,14 @@ func (s *Server) connState(next func(net.Conn, http.ConnState)) func(net.Conn, h
 		if next != nil { // first: once the server knows of the last end, Drain returns
 			next(accepted(nc), state)
 		}
-		if state == http.StateNew || state == http.StateActive {
+		if state == http.StateNew {
 			return
 		}
 		c := tracked(nc)
 		switch {
 		case c == nil:
+		case state == http.StateActive:
+			c.active()
 		case state == http.StateIdle:
 			c.idle(nc)
 		case state == http.StateHijacked:
@@ -335,5 +343,5 @@ func or(d, def time.Duration) time.Duration {
 	if d == 0 {
 		return def
 	}
-	return max(d, 0)
+	return min(max(d, 0), forever)
 }

@@ -11,9 +11,9 @@ const (
 	// in a few seconds get to be told.
 	minLinger = 300 * time.Millisecond
 
-	// halfRequest is for how long a client may pause in the middle of a request's
-	// header once the listener is closed. It is what net/http gives a new
-	// connection in Shutdown.
+	// halfRequest is for how long a client may take over the rest of a request's
+	// header, or of a handshake, once the listener is closed. It is what net/http
+	// gives a new connection in Shutdown.
 	halfRequest = 5 * time.Second
 
 	// forever is long, and still adds to a reading of the clock without overflow.
@@ -53,13 +53,17 @@ func (c *conn) sweep(now int64, late bool) int64 {
 	if c.http2Locked() || state != stateIdle && state != stateNew {
 		return 0
 	}
-	if reads := c.reads.Load(); c.seenAt == 0 || reads != c.seen {
+	reads := c.reads.Load()
+	if c.seenAt == 0 || reads != c.seen {
 		c.seen, c.seenAt = reads, now
+	}
+	if reads != c.mark() && c.half == 0 {
+		c.half = uint32((now-c.srv.t0)/int64(time.Millisecond)) + 1
 	}
 	var due int64
 	switch {
 	case c.unfinishedLocked() && c.srv.has(byteCheck):
-		due = c.seenAt + int64(halfRequest)
+		due = c.halfDueLocked()
 	case late:
 		due = now
 	case state == stateIdle:
@@ -85,7 +89,7 @@ func (c *conn) unfinishedLocked() bool {
 // clients do not come back at one instant. One that has only brought probes has no
 // client that would be surprised.
 func (c *conn) idleDueLocked() int64 {
-	linger := int64(min(or(c.srv.Linger, DefaultLinger), forever))
+	linger := int64(or(c.srv.Linger, DefaultLinger))
 	if linger == 0 || !c.traffic.Load() {
 		return c.srv.closedAt
 	}
@@ -96,11 +100,16 @@ func (c *conn) idleDueLocked() int64 {
 
 // silentDueLocked returns when a connection without a request is to be ended. In
 // TLS the bytes of the handshake are no request; the wait starts afresh with each
-// look that finds new ones.
+// look that finds new ones, until it has taken too long.
 func (c *conn) silentDueLocked() int64 {
-	silent := int64(min(or(c.srv.Silent, DefaultSilent), forever))
+	silent := int64(or(c.srv.Silent, DefaultSilent))
 	if c.seen == 0 {
 		return c.accepted + silent
 	}
-	return c.seenAt + silent
+	return min(c.seenAt+silent, c.halfDueLocked())
+}
+
+// halfDueLocked returns when what is not complete has taken too long.
+func (c *conn) halfDueLocked() int64 {
+	return c.srv.t0 + int64(time.Duration(c.half-1)*time.Millisecond+halfRequest)
 }

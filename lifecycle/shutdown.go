@@ -53,7 +53,7 @@ func (p *process) drainPart(ctx context.Context, part *part) {
 	deadline, _ := ctx.Deadline()
 	ctx, cancel := context.WithTimeout(ctx, max(time.Until(deadline), 0)/time.Duration(part.serversBelow+1))
 	defer cancel()
-	if part.Server.Floor -= time.Since(p.t0); part.Server.Floor <= 0 {
+	if part.Server.Floor = max(part.Server.Floor, 0) - time.Since(p.t0); part.Server.Floor <= 0 {
 		part.Server.Floor = -1 // none, where zero would be the default
 	}
 	var group sync.WaitGroup
