@@ -38,26 +38,27 @@ func TestBackendOutlivesItsGateway(t *testing.T) {
 			defer resp.Body.Close()
 			io.Copy(w, resp.Body)
 		})}, "backend")
-	a, log := app(gateway, backend)
+	started := make(chan struct{})
+	a, log := app(gateway, backend, lifecycle.Component{Name: "last", DependsOn: []string{"gateway"},
+		Start: func(context.Context) error { close(started); return nil }})
 	a.GracePeriod = 20 * time.Second
 
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	done := make(chan error, 1)
 	go func() { done <- a.Run(ctx) }()
+	<-started
 	var body []byte
 	answered := make(chan struct{})
 	go func() {
 		defer close(answered)
-		assert.Eventually(t, func() bool {
-			resp, err := client.Get("http://" + gatewayAddr)
-			if err != nil {
-				return false // not listening yet
-			}
-			defer resp.Body.Close()
-			body, err = io.ReadAll(resp.Body)
-			return err == nil
-		}, 20*time.Second, 5*time.Millisecond)
+		resp, err := client.Get("http://" + gatewayAddr)
+		if !assert.NoError(t, err) {
+			return
+		}
+		defer resp.Body.Close()
+		body, err = io.ReadAll(resp.Body)
+		assert.NoError(t, err)
 	}()
 	<-entered
 	cancel()
