@@ -82,7 +82,8 @@ func (c *conn) describe(now int64) []string {
 }
 
 // closeHTTP has net/http close what it knows, without waiting: like Shutdown it
-// waits first for every Serve to return, and a listener may not let it.
+// waits first for every Serve to return, and a listener may not let it. The
+// goroutine ends when the last Serve does.
 func (s *Server) closeHTTP() {
 	if s.HTTP != nil {
 		go func() {

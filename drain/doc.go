@@ -30,7 +30,8 @@
 // A Server may serve any number of listeners at once. Drain may be called from
 // any goroutine, any number of times; it drains once, and every call returns the
 // same result. Waiting is by events and by the earliest time at which something
-// can become due, never by polling.
+// can become due, never by polling, but for that of http.Server.Shutdown while the
+// last HTTP/2 connections leave.
 //
 // # HTTP/2
 //

@@ -16,8 +16,9 @@ const (
 	// force, or a twentieth of the time if that is less.
 	DefaultCut = 500 * time.Millisecond
 
-	// sweepGap is the shortest time between two looks at all idle connections,
-	// so that thousands of them cost tens of looks and not thousands.
+	// sweepGap is the shortest time between two looks at all idle connections that
+	// time alone brings about, so that thousands of them cost tens of looks and not
+	// thousands. An event brings one about at once.
 	sweepGap = 20 * time.Millisecond
 
 	// closeMax bounds the closing of the listeners. It is more than the second for
