@@ -24,6 +24,11 @@ import (
 // it does the same.
 const stagedWait = 500 * time.Millisecond
 
+// lookWait is for how long a connection is read once more that cannot say whether
+// bytes wait. It has to be longer than a goroutine may be kept from running between
+// two calls: a read whose deadline has passed does not look.
+const lookWait = 5 * time.Millisecond
+
 // A connState is what a connection is doing, as far as a drain must know.
 type connState uint8
 
@@ -51,10 +56,9 @@ type conn struct {
 	accepted   int64
 
 	reads    atomic.Uint32 // how often bytes have come in
-	expiring atomic.Bool   // the drain asks Read to end the connection; set under mu
-	traffic  atomic.Bool   // it has brought a request that is not a probe
-	hijacked atomic.Bool   // a handler has taken it over
-	done     atomic.Uint64 // HTTP/1: the last request that is over, and reads when it was
+	flags    atomic.Uint32 // see flag
+	done     atomic.Uint64 // HTTP/1: the last request that is over, reads when it was, and begun
+	deadline atomic.Int64  // of reading, by the clock, as net/http wants it; 0: none
 
 	mu      sync.Mutex          // guards what follows; nothing is called under it but the socket
 	tls     bool                // TLS is spoken over it; does not change
@@ -64,7 +68,7 @@ type conn struct {
 	leaving bool                // HTTP/1: the last answer is sent, the close under way
 	closed  bool                // nothing will come any more
 	gone    bool                // the server has forgotten it
-	expired bool                // it was ended because it was idle or silent
+	expired bool                // it was ended because it was idle, silent or too slow
 	told    bool                // an answer has said "Connection: close"
 	lastID  uint32              // of a request; HTTP/1's goroutine also reads it without mu
 	seen    uint32              // reads when the drain last looked
@@ -75,6 +79,28 @@ type conn struct {
 	streams *map[uint32]request // HTTP/2: those whose handler runs; else nil
 	notice  *notice             // nil until a handler asks for it
 }
+
+// A flag says something about a connection that its goroutines tell each other
+// without a lock.
+type flag uint32
+
+const (
+	expiring flag = 1 << iota // the drain asks Read to end the connection; set under mu
+	looking                   // Read looks once more before it does; set under mu
+	traffic                   // it has brought a request that is not a probe
+	hijacked                  // a handler has taken it over
+)
+
+func (c *conn) is(f flag) bool { return c.flags.Load()&uint32(f) != 0 }
+
+// set sets a flag and reports whether it was set.
+func (c *conn) set(f flag) bool { return c.flags.Or(uint32(f))&uint32(f) != 0 }
+
+// unset takes a flag back and reports whether it was set.
+func (c *conn) unset(f flag) bool { return c.flags.And(^uint32(f))&uint32(f) != 0 }
+
+// begun is the bit of done that says that a request has been read since.
+const begun = 1 << 63
 
 // A request is one that a handler is serving.
 type request struct {
@@ -87,11 +113,11 @@ func (c *conn) stateLocked() connState {
 	switch {
 	case c.closed || c.leaving:
 		return stateClosed
-	case c.hijacked.Load():
+	case c.is(hijacked):
 		return stateHijacked
 	case c.http2Locked() && c.idle2, c.lastID != 0 && c.doneID() == c.lastID:
 		return stateIdle
-	case c.lastID == 0:
+	case c.lastID == 0 && c.done.Load() == 0:
 		return stateNew
 	}
 	return stateActive
@@ -99,6 +125,8 @@ func (c *conn) stateLocked() connState {
 
 func (c *conn) http2Locked() bool { return c.streams != nil }
 
+// doneID returns the last request that is over, or one that there is none of if
+// another has been read.
 func (c *conn) doneID() uint32 { return uint32(c.done.Load() >> 32) }
 
 // mark returns reads when c fell idle.
@@ -109,7 +137,7 @@ func (c *conn) runningLocked() []request {
 	switch {
 	case c.http2Locked():
 		return slices.Collect(maps.Values(*c.streams))
-	case c.lastID == c.doneID(), (c.closed || c.leaving) && !c.hijacked.Load():
+	case c.lastID == uint32(c.done.Load()&^begun>>32), (c.closed || c.leaving) && !c.is(hijacked):
 		return nil
 	}
 	return []request{c.request}
@@ -157,34 +185,71 @@ func (c *conn) Read(p []byte) (int, error) {
 			if c.reads.Add(1) == 1 {
 				c.preface = bytes.HasPrefix(p[:n], preface[:min(n, len(preface))])
 			}
-			if c.expiring.Load() {
+			if c.is(expiring) {
 				c.revive()
 			}
 			return n, err
 		}
-		if err == nil || !c.expiring.Load() || !errors.Is(err, os.ErrDeadlineExceeded) {
+		if err == nil || !c.is(expiring) || !errors.Is(err, os.ErrDeadlineExceeded) {
 			return n, err
 		}
-		if sock.Peek(c.Conn) != sock.Data {
-			c.countExpired()
+		switch waits := sock.Peek(c.Conn); {
+		case waits == sock.Data:
+			c.revive()
+		case waits == sock.Unknown && !c.is(looking):
+			c.look()
+		case c.expire():
 			return 0, io.EOF
 		}
-		c.revive()
 	}
 }
 
-// revive takes back the deadline that expire has set.
+// look has Read read once more before it ends a connection of which nobody else
+// can say whether bytes wait.
+func (c *conn) look() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.is(expiring) {
+		c.set(looking)
+		c.Conn.SetReadDeadline(time.Now().Add(lookWait))
+	}
+}
+
+// SetReadDeadline remembers the deadline, so that revive can set it again, and
+// leaves the drain's own one alone.
+func (c *conn) SetReadDeadline(t time.Time) error {
+	c.deadline.Store(c.srv.reading(t))
+	if c.is(expiring) {
+		return nil
+	}
+	return c.Conn.SetReadDeadline(t)
+}
+
+// SetDeadline is SetReadDeadline and SetWriteDeadline.
+func (c *conn) SetDeadline(t time.Time) error {
+	return errors.Join(c.SetReadDeadline(t), c.Conn.SetWriteDeadline(t))
+}
+
+// revive puts net/http's own deadline in the place of the one that the drain has
+// set.
 func (c *conn) revive() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.expiring.Swap(false) {
-		c.Conn.SetReadDeadline(time.Time{})
+	if !c.unset(expiring | looking) {
+		return
+	}
+	for {
+		want := c.deadline.Load()
+		c.Conn.SetReadDeadline(c.srv.deadlineAt(want))
+		if c.deadline.Load() == want { // a handler may have set another meanwhile
+			return
+		}
 	}
 }
 
 // expireLocked asks the goroutine that reads from c to end it, if nothing has
 // come in since reads was as given. It asks again when called again, because
-// net/http may have set a deadline of its own after the first time.
+// net/http may have been about to set a deadline of its own the first time.
 func (c *conn) expireLocked(reads uint32) bool {
 	if !c.srv.has(byteCheck) {
 		c.expired = true
@@ -192,30 +257,39 @@ func (c *conn) expireLocked(reads uint32) bool {
 		c.Conn.Close()
 		return true
 	}
-	// The order matters: Read adds to reads before it looks at expiring, so one
-	// of the two sides sees the other.
-	c.expiring.Store(true)
-	if c.reads.Load() != reads {
-		c.expiring.Store(false)
+	if c.is(looking) {
+		return true
+	}
+	// The order matters: Read adds to reads before it looks at expiring, and
+	// active to done, so one of the two sides sees the other.
+	c.set(expiring)
+	if c.reads.Load() != reads || c.done.Load()&begun != 0 {
+		c.unset(expiring)
 		return false
 	}
 	c.Conn.SetReadDeadline(time.Unix(1, 0))
 	return true
 }
 
-// countExpired counts a connection that was ended because it was idle or silent.
-func (c *conn) countExpired() {
+// expire settles that c ends, unless a request has begun on it, and counts it as
+// what it was.
+func (c *conn) expire() bool {
 	c.mu.Lock()
-	first := !c.expired
-	c.expired = true
-	c.mu.Unlock()
+	defer c.mu.Unlock()
 	switch {
-	case !first: // net/http may read again
+	case !c.is(expiring):
+		return false
+	case c.expired: // net/http reads again
+		return true
+	case c.unfinishedLocked():
+		c.srv.counters.unfinished.Add(1)
 	case c.done.Load() != 0:
 		c.srv.counters.idle.Add(1)
 	default:
 		c.srv.counters.silent.Add(1)
 	}
+	c.expired = true
+	return true
 }
 
 // ReadFrom lets net/http go on using sendfile and splice.
@@ -243,15 +317,15 @@ func (c *conn) NetConn() net.Conn { return c.Conn }
 // it, a little later; of a hijacked one this is the last that is heard.
 func (c *conn) Close() error {
 	c.mu.Lock()
-	hijacked := c.hijacked.Load()
-	staged := c.told && !c.http2Locked() && !hijacked && c.srv.in() < cutting && c.srv.has(stagedClose)
+	taken := c.is(hijacked)
+	staged := c.told && !c.http2Locked() && !taken && c.srv.in() < cutting && c.srv.has(stagedClose)
 	c.leaving = c.leaving || staged
 	c.mu.Unlock()
 	if staged {
 		c.closeStaged()
 	}
 	err := c.Conn.Close()
-	if hijacked {
+	if taken {
 		c.ended()
 	}
 	return err

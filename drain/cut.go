@@ -26,6 +26,13 @@ func (s *Server) cancelRequests(cause error) {
 	}
 }
 
+// cancelLate cancels the contexts of the requests that run shortly before the
+// deadline.
+func (s *Server) cancelLate() {
+	s.counters.cancelled.Store(int64(s.Stats().InFlight))
+	s.cancelRequests(ErrCut)
+}
+
 // cut closes what is left, and returns a line for each thing that was ended so. It
 // then waits for handlers to notice, until ctx is done.
 func (s *Server) cut(ctx context.Context) ([]string, error) {

@@ -9,12 +9,12 @@ import (
 )
 
 const (
-	// DefaultCancel is how long before the deadline the contexts of requests
+	// CancelMargin is how long before the deadline the contexts of requests
 	// that still run are cancelled, or a quarter of the time if that is less.
-	DefaultCancel = 3 * time.Second
-	// DefaultCut is how long before the deadline connections are closed by
+	CancelMargin = 3 * time.Second
+	// cutMargin is how long before the deadline connections are closed by
 	// force, or a twentieth of the time if that is less.
-	DefaultCut = 500 * time.Millisecond
+	cutMargin = 500 * time.Millisecond
 
 	// sweepGap is the shortest time between two looks at all idle connections that
 	// time alone brings about, so that thousands of them cost tens of looks and not
@@ -31,8 +31,8 @@ const (
 // window ends, closes the listeners, waits for the connections, and calls
 // [http.Server.Shutdown] last.
 //
-// The deadline of ctx is that of the drain: DefaultCancel before it the contexts
-// of requests are cancelled with ErrCut as the cause, DefaultCut before it
+// The deadline of ctx is that of the drain: CancelMargin before it the contexts
+// of requests are cancelled with ErrCut as the cause, cutMargin before it
 // connections are closed. A ctx that is cancelled has what is left closed at
 // once. Without a deadline and without cancellation Drain waits for ever.
 //
@@ -89,7 +89,7 @@ func (s *Server) run(ctx context.Context) (r Report, err error) {
 	r.Linger.Took = took()
 
 	s.enter(ending)
-	if !s.shutdown(patient) {
+	if !s.shutdown(patient, limits.cancel) {
 		r.Cut, err = s.cut(ctx)
 	}
 	s.cancelRequests(ErrCut)
@@ -125,8 +125,8 @@ func (s *Server) limits(ctx context.Context) limits {
 	if deadline, ok := ctx.Deadline(); ok {
 		given := max(deadline.Sub(now), 0)
 		longest = given / 2
-		l.cancel = deadline.Add(-min(DefaultCancel, given/4))
-		l.cut = deadline.Add(-min(DefaultCut, given/20))
+		l.cancel = deadline.Add(-min(CancelMargin, given/4))
+		l.cut = deadline.Add(-min(cutMargin, given/20))
 		l.window = l.cancel
 		s.spread = min(s.spread, given/2)
 	}
@@ -166,13 +166,17 @@ func (s *Server) begin() (idle bool) {
 func (c *conn) busy() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.traffic.Load() && !c.closed
+	return c.is(traffic) && !c.closed
 }
 
 // acceptWindow waits until the floor has passed, it has been quiet and the probers
 // have noticed, or until end, or until ctx is done, and reports whether it was
-// quiet. A server that has no listener has nothing to wait for.
+// quiet. A server that has no listener has nothing to wait for; one whose listeners
+// have failed meanwhile has not been quiet.
 func (s *Server) acceptWindow(ctx context.Context, idle bool, end time.Time) bool {
+	if !s.listening() {
+		return true
+	}
 	for s.listening() {
 		now := time.Now()
 		at, probers := s.quietAt(idle), s.probers.waitUntil(s.FailureThreshold)
@@ -190,7 +194,7 @@ func (s *Server) acceptWindow(ctx context.Context, idle bool, end time.Time) boo
 			return false
 		}
 	}
-	return true
+	return false
 }
 
 func (s *Server) listening() bool {
@@ -296,8 +300,7 @@ func (s *Server) linger(ctx context.Context, cancelAt time.Time) {
 	for {
 		now := time.Now()
 		if !cancelAt.IsZero() && !now.Before(cancelAt) {
-			s.counters.cancelled.Store(int64(s.Stats().InFlight))
-			s.cancelRequests(ErrCut)
+			s.cancelLate()
 			late, cancelAt = true, time.Time{}
 		}
 		next, left := s.sweep(s.clock(), late)
@@ -312,13 +315,18 @@ func (s *Server) linger(ctx context.Context, cancelAt time.Time) {
 }
 
 // shutdown lets net/http end its own books, and reports whether nothing is left.
-// Of HTTP/1.1 nothing is, by now; HTTP/2 gets its GOAWAY.
-func (s *Server) shutdown(ctx context.Context) bool {
+// Of HTTP/1.1 nothing is, by now; HTTP/2 gets its GOAWAY, and may have brought
+// another request that still runs at cancelAt.
+func (s *Server) shutdown(ctx context.Context, cancelAt time.Time) bool {
 	if ctx.Err() != nil {
 		return false
 	}
 	if s.HTTP == nil {
 		return true
+	}
+	if now := time.Now(); now.Before(cancelAt) {
+		late := time.AfterFunc(cancelAt.Sub(now), s.cancelLate)
+		defer late.Stop()
 	}
 	done := make(chan error, 1)
 	go func() { done <- s.HTTP.Shutdown(ctx) }()

@@ -266,7 +266,7 @@ func TestSilentConnectionIsKeptForItsTime(t *testing.T) {
 		c := r.dial()
 		report, took, err := r.drain(28 * time.Second)
 		require.NoError(t, err)
-		assert.Equal(t, drain.DefaultSilent, took)
+		assert.Equal(t, drain.DefaultSilent+drain.LookWait, took)
 		assert.Zero(t, report.Accept.Took)
 		assert.EqualValues(t, 1, report.Silent)
 		c.waitClosed(time.Now())
@@ -338,7 +338,7 @@ func TestDeadlineCancelsThenCuts(t *testing.T) {
 			case "/polite":
 				<-r.Context().Done()
 				assert.ErrorIs(t, context.Cause(r.Context()), drain.ErrCut)
-				assert.Equal(t, 28*time.Second-drain.DefaultCancel, time.Since(t0))
+				assert.Equal(t, 28*time.Second-drain.CancelMargin, time.Since(t0))
 				w.WriteHeader(http.StatusServiceUnavailable)
 			case "/deaf":
 				<-release
@@ -360,7 +360,7 @@ func TestDeadlineCancelsThenCuts(t *testing.T) {
 		require.ErrorIs(t, err, drain.ErrCut)
 		assert.Equal(t, []string{"GET /deaf (running for more than 27.5s)"}, report.Cut)
 		assert.Contains(t, err.Error(), report.Cut[0])
-		assert.Equal(t, 28*time.Second-drain.DefaultCut, <-closed)
+		assert.Equal(t, 28*time.Second-drain.CutMargin, <-closed)
 		close(release)
 	})
 }
@@ -412,7 +412,7 @@ func TestHijackedConnectionIsWaitedFor(t *testing.T) {
 		synctest.Wait()
 		report, took, err := r.drain(28 * time.Second)
 		require.ErrorIs(t, err, drain.ErrCut)
-		assert.Equal(t, 28*time.Second-drain.DefaultCut, took)
+		assert.Equal(t, 28*time.Second-drain.CutMargin, took)
 		assert.Equal(t, []string{"hijacked connection from pipe"}, report.Cut)
 		c.waitClosed(time.Now())
 	})

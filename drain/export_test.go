@@ -21,3 +21,10 @@ func (s *Server) SwitchOff(name string) {
 	}
 	s.off |= m
 }
+
+// What tests count with. The connections of the network in memory cannot say whether
+// bytes wait, and so are read once more.
+const (
+	CutMargin = cutMargin
+	LookWait  = lookWait
+)

@@ -131,7 +131,7 @@ func TestSlowlorisEndsAtTheCutBesideAServedClient(t *testing.T) {
 				assert.Equal(t, n+1, r.srv.Stats().Open)
 
 				report, took, err := r.drain(20 * time.Second)
-				assert.Equal(t, 20*time.Second-drain.DefaultCut, took)
+				assert.Equal(t, 20*time.Second-drain.CutMargin, took)
 				require.ErrorIs(t, err, drain.ErrCut)
 				require.Len(t, report.Cut, n)
 				assert.Equal(t, "unfinished request from pipe", report.Cut[0])
@@ -162,7 +162,7 @@ func TestDrippingBodyIsNamedWhenItIsCut(t *testing.T) {
 		synctest.Wait()
 		report, took, err := r.drain(20 * time.Second)
 		require.ErrorIs(t, err, drain.ErrCut)
-		assert.Equal(t, 20*time.Second-drain.DefaultCut, took)
+		assert.Equal(t, 20*time.Second-drain.CutMargin, took)
 		assert.Equal(t, []string{"POST /slow (running for more than 19.5s)"}, report.Cut)
 		r.nothingOpen()
 		dripping.Wait()
@@ -440,7 +440,7 @@ func TestHijackedAndForgottenIsCutAndCounted(t *testing.T) {
 				assert.Equal(t, drain.Stats{Open: 1, Hijacked: 1}, r.srv.Stats())
 				report, took, err := r.drain(20 * time.Second)
 				require.ErrorIs(t, err, drain.ErrCut)
-				assert.Equal(t, 20*time.Second-drain.DefaultCut, took)
+				assert.Equal(t, 20*time.Second-drain.CutMargin, took)
 				assert.EqualValues(t, 1, report.HijackedCut)
 				assert.Zero(t, report.Hijacked)
 				assert.Equal(t, []string{"hijacked connection from pipe"}, report.Cut)
@@ -779,9 +779,12 @@ func TestListenerThatFailsForGood(t *testing.T) {
 			c.get("/")
 			time.AfterFunc(500*time.Millisecond, fail)
 			time.AfterFunc(1200*time.Millisecond, func() { assert.True(t, c.get("/").Close) })
-			_, took, err := r.drain(28 * time.Second)
+			t0 := time.Now()
+			report, err := r.srv.Drain(t.Context())
 			require.NoError(t, err)
-			assert.Equal(t, 1200*time.Millisecond, took)
+			assert.Equal(t, 1200*time.Millisecond, time.Since(t0))
+			assert.False(t, report.Quiet, "nobody can say whether it was")
+			assert.Equal(t, broken, <-r.served)
 			r.nothingOpen()
 		})
 	})
@@ -1195,179 +1198,6 @@ func TestOutsideAServerNobodyIsTold(t *testing.T) {
 	})).ServeHTTP(httptest.NewRecorder(), r)
 }
 
-// A park is a server with a readiness that goes red with T0, and its probers.
-type park struct {
-	*rig
-	red atomic.Bool
-}
-
-func startPark(t *testing.T, srv *drain.Server) *park {
-	p := new(park)
-	p.rig = start(t, srv, func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == "/readyz" && p.red.Load() {
-			w.WriteHeader(http.StatusServiceUnavailable)
-		}
-	})
-	return p
-}
-
-// probe asks once, on a connection of its own, unless the listener is closed.
-func (p *park) probe(agent, path string) bool {
-	nc, err := p.l.Dial(p.t.Context())
-	if err != nil {
-		return false
-	}
-	c := &client{p.t, nc, bufio.NewReader(nc)}
-	defer c.Close()
-	fmt.Fprintf(c, "GET %s HTTP/1.1\r\nHost: test\r\nUser-Agent: %s\r\n\r\n", path, agent)
-	c.answer()
-	return true
-}
-
-// every probes at T0 plus first and then every period, n times at most.
-func (p *park) every(first, period time.Duration, n int, agent, path string) {
-	time.AfterFunc(first, func() {
-		for range n {
-			if !p.probe(agent, path) {
-				return
-			}
-			time.Sleep(period)
-		}
-	})
-}
-
-func TestWindowWaitsForProbers(t *testing.T) {
-	const readyz = "/readyz"
-	for _, tt := range []struct {
-		name   string
-		srv    *drain.Server
-		before func(p *park) // T0
-		after  func(p *park) // from T0 on
-		want   time.Duration // for which the window is open
-		quiet  bool
-	}{
-		{
-			"each has to fail as often as set", &drain.Server{FailureThreshold: 3},
-			func(p *park) { p.probe("a", readyz); p.probe("b", readyz) },
-			func(p *park) {
-				p.every(500*time.Millisecond, 2*time.Second, 9, "a", readyz)
-				p.every(250*time.Millisecond, time.Second, 9, "b", readyz)
-			},
-			4500 * time.Millisecond, true,
-		},
-		{
-			"one that comes only after T0, too", &drain.Server{FailureThreshold: 2},
-			func(p *park) {},
-			func(p *park) { p.every(500*time.Millisecond, 2*time.Second, 9, "a", readyz) },
-			2500 * time.Millisecond, true,
-		},
-		{
-			"failures before T0 do not count", &drain.Server{FailureThreshold: 1},
-			func(p *park) {
-				p.red.Store(true)
-				for range 5 {
-					p.probe("a", readyz)
-				}
-			},
-			func(p *park) { p.every(3*time.Second, time.Second, 1, "a", readyz) },
-			3 * time.Second, true,
-		},
-		{
-			"liveness that passes does not hold it", &drain.Server{FailureThreshold: 1},
-			func(p *park) { p.probe("a", readyz); p.probe("a", "/livez") },
-			func(p *park) {
-				p.every(time.Second/2, time.Second, 1, "a", readyz)
-				p.every(2*time.Second, time.Second, 1, "a", "/livez")
-			},
-			2 * time.Second, true, // when it is seen to be liveness
-		},
-		{
-			"the kubelet does not hold it", &drain.Server{FailureThreshold: 9},
-			func(p *park) { p.probe("kube-probe/1.37", readyz) },
-			func(p *park) { p.every(time.Second/4, time.Second, 9, "kube-probe/1.37", readyz) },
-			time.Second, true,
-		},
-		{
-			"one last seen a minute ago does not hold it", &drain.Server{FailureThreshold: 1},
-			func(p *park) { p.probe("a", readyz); time.Sleep(time.Minute) },
-			func(p *park) {},
-			time.Second, true,
-		},
-		{
-			"one that never comes again holds it until a minute is over", &drain.Server{FailureThreshold: 1},
-			func(p *park) { p.probe("a", readyz); time.Sleep(54 * time.Second) },
-			func(p *park) {},
-			6 * time.Second, true,
-		},
-		{
-			"the cap ends the wait", &drain.Server{FailureThreshold: 100, Cap: 7 * time.Second},
-			func(p *park) { p.probe("a", readyz) },
-			func(p *park) { p.every(0, time.Second, 99, "a", readyz) },
-			7 * time.Second, false,
-		},
-		{
-			"nobody is waited for unless set", &drain.Server{},
-			func(p *park) { p.probe("a", readyz) },
-			func(p *park) { p.every(0, time.Second/2, 99, "a", readyz) },
-			time.Second, true,
-		},
-		{
-			"what is no probe does not hold it", &drain.Server{FailureThreshold: 3, Quiet: -1},
-			func(p *park) { p.probe("a", "/other") },
-			func(p *park) {},
-			time.Second, true,
-		},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				tt.srv.Floor = time.Second
-				p := startPark(t, tt.srv)
-				tt.before(p)
-				p.red.Store(true)
-				tt.after(p)
-				report, took, err := p.drain(28 * time.Second)
-				require.NoError(t, err)
-				assert.Equal(t, tt.want, report.Accept.Took)
-				assert.Equal(t, tt.quiet, report.Quiet)
-				assert.Equal(t, tt.want, took)
-				time.Sleep(10 * time.Second) // the probers give up
-				p.nothingOpen()
-			})
-		})
-	}
-}
-
-func TestProbesOfAnotherListenerCount(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		srv := &drain.Server{FailureThreshold: 3}
-		var red atomic.Bool
-		h := srv.WatchProbes(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if red.Load() {
-				w.WriteHeader(http.StatusServiceUnavailable)
-			}
-		}))
-		probe := func(path string) {
-			w := httptest.NewRecorder()
-			h.ServeHTTP(w, httptest.NewRequest("GET", path, nil))
-			assert.Equal(t, red.Load(), w.Code == 503)
-		}
-		probe("/readyz")
-		probe("/other") // is no probe
-		r := start(t, srv, ok)
-		red.Store(true)
-		for i := range 5 {
-			time.AfterFunc(time.Duration(i+1)*time.Second, func() { probe("/readyz") })
-		}
-		report, took, err := r.drain(28 * time.Second)
-		require.NoError(t, err)
-		assert.Equal(t, 3*time.Second, report.Accept.Took)
-		assert.Equal(t, 3*time.Second, took)
-		assert.True(t, report.Quiet)
-		time.Sleep(10 * time.Second)
-		r.nothingOpen()
-	})
-}
-
 func TestReportAndStatsCountEverythingOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var hijacked []net.Conn
@@ -1448,7 +1278,7 @@ func TestLateAndStalledConnectionsAreNotCountedAsSilent(t *testing.T) {
 			synctest.Wait()
 			report, took, err := r.drain(28 * time.Second)
 			require.NoError(t, err)
-			assert.Equal(t, 28*time.Second-drain.DefaultCancel, took)
+			assert.Equal(t, 28*time.Second-drain.CancelMargin+drain.LookWait, took)
 			assert.Zero(t, report.Silent)
 			assert.EqualValues(t, 1, report.Idle)
 			r.nothingOpen()
@@ -1464,8 +1294,10 @@ func TestLateAndStalledConnectionsAreNotCountedAsSilent(t *testing.T) {
 			synctest.Wait()
 			report, took, err := r.drain(28 * time.Second)
 			require.NoError(t, err)
-			assert.Equal(t, 5*time.Second, took)
+			assert.Equal(t, 5*time.Second+drain.LookWait, took)
 			assert.Zero(t, report.Silent)
+			assert.Zero(t, report.Idle)
+			assert.EqualValues(t, 1, report.Unfinished)
 			r.nothingOpen()
 		})
 	})
@@ -1570,7 +1402,7 @@ func TestHTTP2HandlersThatBeginAfterTheEndOfTheirConnection(t *testing.T) {
 		c := r.dial() // whoever counts wrong waits for it, or does not
 		_, took, err := r.drain(28 * time.Second)
 		require.NoError(t, err)
-		assert.Equal(t, drain.DefaultSilent, took)
+		assert.Equal(t, drain.DefaultSilent+drain.LookWait, took)
 		c.waitClosed(time.Now())
 		r.nothingOpen()
 	})
@@ -1584,7 +1416,7 @@ func TestHugeDurationsDoNotOverflow(t *testing.T) {
 		r.dial() // silent
 		report, took, err := r.drain(28 * time.Second)
 		require.NoError(t, err)
-		assert.Equal(t, 28*time.Second-drain.DefaultCancel, took)
+		assert.Equal(t, 28*time.Second-drain.CancelMargin+drain.LookWait, took)
 		assert.EqualValues(t, 1, report.Idle)
 		assert.EqualValues(t, 1, report.Silent)
 		r.nothingOpen()
@@ -1668,27 +1500,6 @@ func TestListenerThatHandsOutTLSConnectionsIsAnError(t *testing.T) {
 		require.NoError(t, err)
 		defer nc.Close()
 		assert.ErrorContains(t, <-served, "use ServeTLS")
-	})
-}
-
-// A prober that was still told 200 just after T0 is waited for once it is told 503.
-func TestReadinessThatTurnsLateIsWaitedFor(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		t0 := time.Now()
-		r := start(t, &drain.Server{Floor: 2500 * time.Millisecond, FailureThreshold: 2}, func(w http.ResponseWriter, r *http.Request) {
-			if time.Since(t0) > 1500*time.Millisecond {
-				w.WriteHeader(http.StatusServiceUnavailable)
-			}
-		})
-		probe := func() { c := r.dial(); c.get("/readyz"); c.Close() }
-		probe()
-		for i := range 3 {
-			time.AfterFunc(time.Duration(i+1)*time.Second, probe) // 200, 503, 503
-		}
-		report, _, err := r.drain(28 * time.Second)
-		require.NoError(t, err)
-		assert.Equal(t, 3*time.Second, report.Accept.Took)
-		r.nothingOpen()
 	})
 }
 

@@ -35,7 +35,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.next.ServeHTTP(w, r)
 		return
 	}
-	if s.in() == serving && c.traffic.Load() && s.FailureThreshold <= 0 { // nothing to be learnt from it
+	if s.in() == serving && c.is(traffic) && s.FailureThreshold <= 0 { // nothing to be learnt from it
 		id := c.begin(r)
 		defer c.end(r, id)
 		h.next.ServeHTTP(w, r)
@@ -44,7 +44,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	probe := s.isProbe(r)
 	id := c.begin(r)
 	defer c.end(r, id)
-	first := !probe && !c.traffic.Swap(true)
+	first := !probe && !c.set(traffic)
 	if first {
 		s.lastNew.Store(s.clock())
 	}

@@ -19,7 +19,8 @@ type Report struct {
 	Quiet       bool     // the accept window ended because it was quiet, not by the cap
 	Told        int64    // answers that said "Connection: close"
 	Idle        int64    // connections closed because they were idle
-	Silent      int64    // connections closed that had never brought a request
+	Silent      int64    // connections closed that had not begun a request
+	Unfinished  int64    // connections closed because the rest of a request did not come
 	Hijacked    int64    // hijacked connections that ended by themselves
 	HijackedCut int64    // hijacked connections that had to be cut
 	Cancelled   int64    // requests that ran when contexts were cancelled, hijacked ones included
@@ -55,6 +56,7 @@ func (r Report) LogValue() slog.Value {
 		slog.Int64("told", r.Told),
 		slog.Int64("idle", r.Idle),
 		slog.Int64("silent", r.Silent),
+		slog.Int64("unfinished", r.Unfinished),
 		slog.Int64("hijacked", r.Hijacked),
 		slog.Int64("hijacked_cut", r.HijackedCut),
 		slog.Int64("cancelled", r.Cancelled),
@@ -74,7 +76,8 @@ func (p PhaseReport) LogValue() slog.Value {
 // counters are a report's numbers while the drain goes on.
 type counters struct {
 	phases                [phases]struct{ connections, requests atomic.Int64 }
-	told, idle, silent    atomic.Int64
+	told, idle            atomic.Int64
+	silent, unfinished    atomic.Int64
 	hijacked, hijackedCut atomic.Int64
 	cancelled             atomic.Int64
 }
@@ -99,6 +102,7 @@ func (c *counters) fill(r *Report) {
 	r.Told = c.told.Load()
 	r.Idle = c.idle.Load()
 	r.Silent = c.silent.Load()
+	r.Unfinished = c.unfinished.Load()
 	r.Hijacked = c.hijacked.Load()
 	r.HijackedCut = c.hijackedCut.Load()
 	r.Cancelled = c.cancelled.Load()

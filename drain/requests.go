@@ -7,7 +7,7 @@ import (
 	"crypto/tls"
 	"net"
 	"net/http"
-	"time"
+	"strings"
 )
 
 // begin notes that a handler starts on r.
@@ -17,27 +17,43 @@ func (c *conn) begin(r *http.Request) (id uint32) {
 		start = c.srv.clock()
 	}
 	c.mu.Lock()
-	c.lastID++
-	id = c.lastID
+	id = c.nextIDLocked()
 	if r.ProtoMajor == 2 {
 		c.isHTTP2Locked()
-		(*c.streams)[id] = request{start, r.Method, r.URL.Path}
+		(*c.streams)[id] = request{start, r.Method, pathOf(r)}
 	} else {
-		c.request = request{start, r.Method, r.URL.Path}
+		c.request = request{start, r.Method, pathOf(r)}
 		c.h1 = true
-	}
-	if c.expiring.Load() { // the request was read before the drain asked
-		c.expiring.Store(false)
-		c.Conn.SetReadDeadline(time.Time{})
 	}
 	c.mu.Unlock()
 	return id
 }
 
+// nextIDLocked numbers a request. The numbers begin again where done has no bits
+// for more.
+func (c *conn) nextIDLocked() uint32 {
+	if c.lastID++; c.lastID == begun>>32 {
+		c.lastID = 1
+	}
+	return c.lastID
+}
+
+// maxPath bounds what is remembered of a request's line. It is a part of the line,
+// and so keeps all of it in memory for as long as the connection is idle.
+const maxPath = 256
+
+// pathOf returns the path of a request, or its beginning.
+func pathOf(r *http.Request) string {
+	if len(r.RequestURI) <= maxPath && len(r.URL.Path) <= maxPath {
+		return r.URL.Path
+	}
+	return strings.Clone(r.URL.Path[:min(len(r.URL.Path), maxPath)])
+}
+
 // end notes that the handler of request id has returned. In HTTP/1 that is said
 // by what net/http does next with the connection, unless it was hijacked.
 func (c *conn) end(r *http.Request, id uint32) {
-	if r.ProtoMajor != 2 && !c.hijacked.Load() {
+	if r.ProtoMajor != 2 && !c.is(hijacked) {
 		return
 	}
 	c.mu.Lock()
@@ -83,9 +99,18 @@ func (c *conn) idle(nc net.Conn) {
 	}
 }
 
-// active notes that c brings a request. In HTTP/1 begin does; in HTTP/2 a handler
-// may begin when its stream is over and net/http has called c idle again.
+// active notes that c brings a request. In HTTP/1 it has been read, and net/http is
+// about to watch for the end of the connection while the handler runs: from now on
+// the drain must not ask for it, see sweepDelay for one that is on its way to begin
+// when Drain is called. In HTTP/2 a handler may begin when its stream is over and
+// net/http has called c idle again.
 func (c *conn) active() {
+	if c.srv.in() != serving {
+		c.done.Or(begun)
+		if c.is(expiring) {
+			c.revive()
+		}
+	}
 	if c.h1 {
 		return
 	}
@@ -105,8 +130,8 @@ func (c *conn) idleSlowly(nc net.Conn) {
 		c.idle2 = true
 	default: // net/http has answered "OPTIONS *" itself
 		c.h1 = true
-		c.traffic.Store(true)
-		c.lastID++
+		c.set(traffic)
+		c.nextIDLocked()
 	}
 	if c.srv.in() != serving {
 		c.since, c.half = c.srv.clock(), 0

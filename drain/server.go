@@ -90,15 +90,25 @@ type Server struct {
 	Spread time.Duration
 
 	// FailureThreshold makes the accept window wait, within the cap, until every
-	// prober that was seen in the last minute has been given this many failing
-	// answers in a row: evidence that a load balancer with health checks of its
-	// own has noticed. A prober is a remote host, a User-Agent and a path. One
-	// that is answered 2xx or 3xx after Drain's call asks for something else than
-	// readiness, and is not waited for; nor is the kubelet, which takes no part
-	// in routing once a pod terminates. Zero or negative means that no prober is
-	// waited for. Probes that another listener serves are seen by WatchProbes; checks
-	// that only connect are not seen, and probers behind one address that call
-	// themselves the same count as one.
+	// prober has been given this many failing answers (4xx or 5xx) in a row since
+	// Drain's call: evidence that a load balancer with health checks of its own has
+	// noticed. Zero or negative means that no prober is waited for.
+	//
+	// A prober is a remote host, a User-Agent and a path of which two requests have
+	// come less than a minute apart; a single one, as of a person with curl, holds
+	// nothing up. It is taken to have gone, and no longer waited for, once it has
+	// not asked for three of its intervals, or for a minute. Its interval is the
+	// longest time between its requests of late. So the cap should leave room for
+	// the threshold times the interval, and one whose interval is a minute or more
+	// is never waited for.
+	//
+	// A prober that is answered 2xx or 3xx after Drain's call asks for something
+	// else than readiness, and is not waited for; nor is the kubelet, which takes no
+	// part in routing once a pod terminates. Probes that another listener serves are
+	// seen by WatchProbes; checks that only connect are not seen. Probers behind one
+	// address that call themselves the same count as one, and share its answers.
+	// At most 1024 are remembered: a new one takes the place of the one that asked
+	// longest ago, of those that have asked once or have gone if there are any.
 	FailureThreshold int
 
 	// IsProbe reports whether a request comes from a prober. Probes are
@@ -209,7 +219,7 @@ func (s *Server) serve(l *listener, accept func(net.Listener) error) error {
 	}
 	defer l.finish()
 	err := accept(l)
-	if s.in() != serving {
+	if _, closing, _ := l.state(); closing {
 		return http.ErrServerClosed
 	}
 	return err
@@ -235,6 +245,22 @@ func (s *Server) clock() int64 { return int64(time.Since(s.epoch)) }
 
 // at returns the time of a reading of the clock.
 func (s *Server) at(clock int64) time.Time { return s.epoch.Add(time.Duration(clock)) }
+
+// reading returns the reading of the clock at a deadline, of which 0 means none.
+func (s *Server) reading(deadline time.Time) int64 {
+	if deadline.IsZero() {
+		return 0
+	}
+	return max(int64(deadline.Sub(s.epoch)), 1)
+}
+
+// deadlineAt is the other way round.
+func (s *Server) deadlineAt(reading int64) time.Time {
+	if reading == 0 {
+		return time.Time{}
+	}
+	return s.at(reading)
+}
 
 // wrap puts the server's own functions around those of HTTP.
 func (s *Server) wrap() {
@@ -284,7 +310,7 @@ func (s *Server) connState(next func(net.Conn, http.ConnState)) func(net.Conn, h
 		case state == http.StateIdle:
 			c.idle(nc)
 		case state == http.StateHijacked:
-			c.hijacked.Store(true)
+			c.set(hijacked)
 		case state == http.StateClosed:
 			c.ended()
 		}

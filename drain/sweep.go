@@ -16,6 +16,10 @@ const (
 	// gives a new connection in Shutdown.
 	halfRequest = 5 * time.Second
 
+	// sweepDelay is for how long after Drain's call no connection is ended: what has
+	// been read before, which only begin notes, has got there by then.
+	sweepDelay = 5 * time.Millisecond
+
 	// forever is long, and still adds to a reading of the clock without overflow.
 	forever = 1 << 61
 )
@@ -65,7 +69,7 @@ func (c *conn) sweep(now int64, late bool) int64 {
 	case c.unfinishedLocked() && c.srv.has(byteCheck):
 		due = c.halfDueLocked()
 	case late:
-		due = now
+		due = c.srv.t0 + int64(sweepDelay)
 	case state == stateIdle:
 		due = c.idleDueLocked()
 	default:
@@ -90,8 +94,8 @@ func (c *conn) unfinishedLocked() bool {
 // client that would be surprised.
 func (c *conn) idleDueLocked() int64 {
 	linger := int64(or(c.srv.Linger, DefaultLinger))
-	if linger == 0 || !c.traffic.Load() {
-		return c.srv.closedAt
+	if linger == 0 || !c.is(traffic) {
+		return max(c.srv.closedAt, c.srv.t0+int64(sweepDelay))
 	}
 	const digits = 1e6
 	short := int64(float64(linger) / 5 * float64(c.accepted%digits) / digits)

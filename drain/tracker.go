@@ -51,7 +51,7 @@ type piece struct {
 // Once Drain has been called Start returns ErrDraining, with ctx as it was given and
 // a function that does nothing.
 //
-// The context is cancelled with ErrCut as its cause DefaultCancel before the drain's
+// The context is cancelled with ErrCut as its cause CancelMargin before the drain's
 // deadline, or a quarter of the time given if that is less, so that the work can
 // still put itself away; and at the latest when the drain ends by force.
 func (t *Tracker) Start(ctx context.Context, name string) (context.Context, func(), error) {
@@ -157,7 +157,7 @@ func (t *Tracker) wait(ctx context.Context) error {
 	var late <-chan time.Time
 	if deadline, ok := ctx.Deadline(); ok {
 		given := max(time.Until(deadline), 0)
-		late = time.After(given - min(DefaultCancel, given/4))
+		late = time.After(given - min(CancelMargin, given/4))
 	}
 	for {
 		select {

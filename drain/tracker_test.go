@@ -112,7 +112,7 @@ func TestTrackerCancelsBeforeTheDeadline(t *testing.T) {
 		name        string
 		given, want time.Duration
 	}{
-		{"by the default", 28 * time.Second, 28*time.Second - drain.DefaultCancel},
+		{"by the default", 28 * time.Second, 28*time.Second - drain.CancelMargin},
 		{"by a quarter", 4 * time.Second, 3 * time.Second},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -64,7 +64,7 @@ func newBudget(a *App) (budget, error) {
 // check reports an error if a server's floor does not fit the grace period, with
 // the sum written out.
 func (b budget) check(floor time.Duration) error {
-	finish := min(drain.DefaultCancel, max(b.drain(), 0)/4)
+	finish := min(drain.CancelMargin, max(b.drain(), 0)/4)
 	rest := b.preStop + finish + b.stop + b.reserve
 	if b.total() > 0 && floor <= b.grace-rest { // not their sum: it may overflow
 		return nil

@@ -14,15 +14,16 @@ type State int
 
 // The states of a socket's receiving side.
 const (
-	Empty  State = iota // nothing waits, or the connection cannot tell
-	Data                // bytes wait
-	Closed              // the peer has closed or reset the connection
+	Unknown State = iota // the connection cannot tell
+	Empty                // nothing waits
+	Data                 // bytes wait
+	Closed               // the peer has closed or reset the connection
 )
 
 // Peek reports what waits to be read on c, without reading it and without
 // blocking. It looks below connections that have a NetConn method, as those of
 // TLS have. A connection that has no socket, or a system that has no such call,
-// yields [Empty].
+// yields [Unknown].
 func Peek(c net.Conn) State {
 	for {
 		inner, ok := c.(interface{ NetConn() net.Conn })
@@ -33,13 +34,13 @@ func Peek(c net.Conn) State {
 	}
 	sc, ok := c.(syscall.Conn)
 	if !ok {
-		return Empty
+		return Unknown
 	}
 	raw, err := sc.SyscallConn()
 	if err != nil {
 		return Closed
 	}
-	state := Empty
+	state := Unknown
 	if err := raw.Control(func(fd uintptr) { state = peek(fd) }); err != nil {
 		return Closed
 	}

@@ -50,5 +50,5 @@ func TestPeek(t *testing.T) {
 	pipe, other := net.Pipe()
 	defer pipe.Close()
 	defer other.Close()
-	assert.Equal(t, sock.Empty, sock.Peek(pipe), "a connection without a socket")
+	assert.Equal(t, sock.Unknown, sock.Peek(pipe), "a connection without a socket")
 }
