@@ -201,6 +201,31 @@ func TestContract(t *testing.T) {
 	}
 }
 
+// TestChiSpeaksBoth asks one port in HTTP/1.1 and, by prior knowledge, in h2c.
+func TestChiSpeaksBoth(t *testing.T) {
+	p := start(t, "chi")
+	for proto, set := range map[string]func(*http.Protocols, bool){
+		"HTTP/1.1": (*http.Protocols).SetHTTP1,
+		"HTTP/2.0": (*http.Protocols).SetUnencryptedHTTP2,
+	} {
+		transport := &http.Transport{Protocols: new(http.Protocols)}
+		set(transport.Protocols, true)
+		req, err := http.NewRequestWithContext(t.Context(), "POST", "http://"+p.addr+"/work?bytes=3", strings.NewReader("hello"))
+		require.NoError(t, err)
+		resp, err := transport.RoundTrip(req)
+		require.NoError(t, err, proto)
+		body, err := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		transport.CloseIdleConnections()
+		require.NoError(t, err, proto)
+		assert.Equal(t, proto, resp.Proto)
+		assert.Equal(t, 200, resp.StatusCode, proto)
+		assert.Equal(t, "xxx", string(body), proto)
+	}
+	code, _ := p.end(syscall.SIGTERM)
+	assert.Zero(t, code, p.out.String())
+}
+
 func TestProbesOnTheMainRouter(t *testing.T) {
 	for _, name := range programs {
 		t.Run(name, func(t *testing.T) {

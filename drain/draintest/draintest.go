@@ -13,7 +13,10 @@
 //   - anything after the first byte of a request was written that is not a
 //     complete 2xx.
 //
-// A connection found closed before a request is written is not a loss.
+// A connection found closed, or told to go by a GOAWAY, before a request is
+// written is not a loss. A request that was written when the GOAWAY came is one
+// unless it is answered, although a client may send it again (RFC 9113, section
+// 8.7): not every one does.
 //
 // A zero is worth something beside a number that is not: roll the same server
 // with a plain [http.Server.Shutdown] too. No loss in n requests means a rate

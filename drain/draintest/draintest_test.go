@@ -5,10 +5,12 @@ package draintest_test
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/signal"
 	"sync/atomic"
@@ -97,6 +99,32 @@ func shutDown(end func(*http.Server) error) func(context.Context, net.Listener) 
 	}
 }
 
+// serveHTTP2 serves HTTP/1.1 and h2c until ctx is done, and then calls Shutdown.
+func serveHTTP2(ctx context.Context, l net.Listener) error {
+	s := &http.Server{Handler: http.HandlerFunc(work), Protocols: new(http.Protocols)}
+	s.Protocols.SetHTTP1(true)
+	s.Protocols.SetUnencryptedHTTP2(true)
+	return untilDone(ctx, s, func() error { return s.Serve(l) })
+}
+
+// serveHTTP2TLS is the same over TLS. Its certificate is that of httptest.
+func serveHTTP2TLS(ctx context.Context, l net.Listener) error {
+	made := httptest.NewUnstartedServer(nil)
+	made.StartTLS()
+	made.Close()
+	s := &http.Server{Handler: http.HandlerFunc(work), TLSConfig: &tls.Config{Certificates: made.TLS.Certificates}}
+	return untilDone(ctx, s, func() error { return s.ServeTLS(l, "", "") })
+}
+
+func untilDone(ctx context.Context, s *http.Server, serve func() error) error {
+	served := make(chan error, 1)
+	go func() { served <- serve() }()
+	<-ctx.Done()
+	err := s.Shutdown(context.Background())
+	<-served
+	return err
+}
+
 var config = draintest.Config{
 	Terminations: 2,
 	Propagation:  700 * time.Millisecond,
@@ -146,6 +174,34 @@ func TestKindsAreTheCallers(t *testing.T) {
 	assert.GreaterOrEqual(t, few.Dials, 3)
 	assert.Greater(t, few.Sent, few.Dials)
 	assert.Equal(t, fresh.Sent, fresh.Dials)
+}
+
+// A Shutdown's single GOAWAY leaves requests out that are on their way.
+func TestHTTP2Kinds(t *testing.T) {
+	for _, proto := range []string{"h2c", "h2"} {
+		t.Run(proto, func(t *testing.T) {
+			c := config
+			c.Serve = serveHTTP2
+			c.Kinds = []draintest.Kind{
+				{Name: "100 streaming", Proto: proto, Streams: 100, Streaming: true, Clients: 1},
+				{Name: "4 unary", Proto: proto, Streams: 4, Clients: 10},
+				{Name: "GET", Proto: proto, Method: "GET", MaxThink: 20 * time.Millisecond},
+				{Name: "HTTP/1.1", MaxThink: 20 * time.Millisecond, Clients: 1},
+			}
+			if proto == "h2" {
+				c.Serve, c.Kinds = serveHTTP2TLS, c.Kinds[:3]
+			}
+			report, err := draintest.Roll(t.Context(), c)
+			require.NoError(t, err)
+			t.Logf("\n%s", report)
+			assert.NotZero(t, report.Total().GoAway)
+			for _, k := range report.Kinds {
+				assert.NotZero(t, k.OK, k.Kind)
+			}
+			many := report.Kinds[0]
+			assert.GreaterOrEqual(t, many.Dials, 2, "the last server may come too late to be needed")
+		})
+	}
 }
 
 func TestReportsAreAddedByName(t *testing.T) {
@@ -256,6 +312,11 @@ func TestBadConfig(t *testing.T) {
 		{kinds(serve, draintest.Kind{Name: "a", MinThink: -1}), `draintest: kind "a": MinThink is negative: -1ns`},
 		{kinds(serve, draintest.Kind{Name: "a", MaxThink: -1}), `draintest: kind "a": MaxThink is negative: -1ns`},
 		{kinds(serve, draintest.Kind{Name: "a", MinThink: 2, MaxThink: 1}), `draintest: kind "a": MinThink, 2ns, is longer than MaxThink, 1ns`},
+		{kinds(serve, draintest.Kind{Name: "a", Proto: "h3"}), `draintest: kind "a": Proto is neither "h2" nor "h2c" nor empty: "h3"`},
+		{kinds(serve, draintest.Kind{Name: "a", Proto: "h2", Streams: -1}), `draintest: kind "a": Streams is negative: -1`},
+		{kinds(serve, draintest.Kind{Name: "a", Streams: 2}), `draintest: kind "a": Streams without HTTP/2: 2`},
+		{kinds(serve, draintest.Kind{Name: "a", Streaming: true}), `draintest: kind "a": Streaming without HTTP/2`},
+		{kinds(serve, draintest.Kind{Name: "a", Proto: "h2c", Method: "GET", Streaming: true}), `draintest: kind "a": Streaming, and GET has no body`},
 	} {
 		_, err := draintest.Roll(t.Context(), tt.c)
 		assert.EqualError(t, err, tt.want)

@@ -28,8 +28,9 @@ type KindReport struct {
 
 	// The losses, by cause.
 	Refused   int // the dial was refused
-	Reset     int // a RST, at the dial or later
+	Reset     int // a RST, at the dial or later; in HTTP/2 a RST_STREAM too
 	Closed    int // the stream ended before the first byte of an answer
+	GoAway    int // the same after a GOAWAY, or one that leaves the request out
 	Timeout   int // no complete answer within 10 s, or no connection within 3 s
 	Status    int // a complete answer that is not a 2xx
 	Truncated int // an answer that ends early
@@ -47,7 +48,7 @@ func (k *KindReport) count(r load.Result) {
 	if !r.Reused {
 		k.Dials++
 	}
-	n := [load.Causes]*int{&k.OK, &k.Refused, &k.Reset, &k.Closed, &k.Timeout, &k.Status, &k.Truncated, &k.Other}
+	n := [load.Causes]*int{&k.OK, &k.Refused, &k.Reset, &k.Closed, &k.GoAway, &k.Timeout, &k.Status, &k.Truncated, &k.Other}
 	*n[r.Cause]++
 	if r.Cause != load.OK && k.FirstLoss == nil {
 		k.FirstLoss = r.Err
@@ -62,6 +63,7 @@ func (t *KindReport) add(k KindReport) {
 	t.Refused += k.Refused
 	t.Reset += k.Reset
 	t.Closed += k.Closed
+	t.GoAway += k.GoAway
 	t.Timeout += k.Timeout
 	t.Status += k.Status
 	t.Truncated += k.Truncated
@@ -111,10 +113,10 @@ func (r *Report) Exit() (median, worst time.Duration) {
 func (r *Report) String() string {
 	var b strings.Builder
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(w, "\tsent\tok\tlost\trefused\treset\tclosed\ttimeout\tstatus\ttruncated\tother\tdials\t")
+	fmt.Fprintln(w, "\tsent\tok\tlost\trefused\treset\tclosed\tgoaway\ttimeout\tstatus\ttruncated\tother\tdials\t")
 	for _, k := range append(slices.Clone(r.Kinds), r.Total()) {
-		fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t\n",
-			k.Kind, k.Sent, k.OK, k.Lost(), k.Refused, k.Reset, k.Closed, k.Timeout, k.Status, k.Truncated, k.Other, k.Dials)
+		fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t\n",
+			k.Kind, k.Sent, k.OK, k.Lost(), k.Refused, k.Reset, k.Closed, k.GoAway, k.Timeout, k.Status, k.Truncated, k.Other, k.Dials)
 	}
 	w.Flush()
 	median, worst := r.Exit()

@@ -4,8 +4,8 @@
 // Command chi is a service on a chi router, with a dependency, that loses no
 // request when it is replaced. Copy it, and put your own in place of work and store.
 //
-// It listens on $PORT (8080) and serves /livez, /readyz and /startupz on
-// $PROBE_PORT (8081; the same number as PORT mounts them on the chi router).
+// It speaks HTTP/1.1 and h2c on $PORT (8080) and serves /livez, /readyz, /startupz
+// on $PROBE_PORT (8081; the same number as PORT mounts them on the chi router).
 package main
 
 import (
@@ -29,14 +29,16 @@ import (
 func main() {
 	addr, probeAddr := port("PORT", "8080"), port("PROBE_PORT", "8081")
 	r := chi.NewRouter()
-	r.Use(middleware.Recoverer)
-	r.HandleFunc("/work", work)
+	r.With(middleware.Recoverer).HandleFunc("/work", work)
+	protocols := new(http.Protocols)
+	protocols.SetHTTP1(true)
+	protocols.SetUnencryptedHTTP2(true) // a mesh's proxy, or gRPC; with TLS, SetHTTP2
 	app := &lifecycle.App{
 		Probes:    new(probes.Registry),
 		ProbeAddr: probeAddr,
 		Components: []lifecycle.Component{
-			{Name: "store", Start: open, Stop: closeStore, Ready: ping},
-			lifecycle.HTTP("http", &http.Server{Addr: addr, Handler: r}, "store"),
+			{Name: "store", Start: nothing, Stop: nothing, Ready: nothing},
+			lifecycle.HTTP("http", &http.Server{Addr: addr, Handler: r, Protocols: protocols}, "store"),
 		},
 	}
 	if probeAddr == addr {
@@ -46,10 +48,8 @@ func main() {
 	lifecycle.Main(app)
 }
 
-// Put your database here: opened before http starts, closed after its last answer.
-func open(context.Context) error       { return nil }
-func closeStore(context.Context) error { return nil }
-func ping(context.Context) error       { return nil }
+// Put your database's three here: opened before http starts, closed after its last answer.
+func nothing(context.Context) error { return nil }
 
 // work reads the body, waits ?ms= milliseconds and answers ?bytes= bytes.
 func work(w http.ResponseWriter, r *http.Request) {

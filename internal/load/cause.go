@@ -8,6 +8,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -19,8 +20,9 @@ type Cause int
 const (
 	OK        Cause = iota // a complete 2xx
 	Refused                // the dial was refused
-	Reset                  // RST, at the dial or later
+	Reset                  // RST, at the dial or later; RST_STREAM
 	Closed                 // the end of the stream before the first byte of an answer
+	GoAway                 // the same after a GOAWAY, or one that leaves the request out
 	Timeout                // no complete answer in time
 	Status                 // a complete answer that is not a 2xx
 	Truncated              // an answer that ends early
@@ -29,7 +31,7 @@ const (
 )
 
 func (c Cause) String() string {
-	return [...]string{"ok", "refused", "reset", "closed", "timeout", "status", "truncated", "other"}[c]
+	return [...]string{"ok", "refused", "reset", "closed", "goaway", "timeout", "status", "truncated", "other"}[c]
 }
 
 // A Result is what became of one request.
@@ -42,7 +44,7 @@ type Result struct {
 	Status  int    // the answer's; zero when there is none
 	Server  string // the answer's Server-Id header, if it has one
 	Local   string // the client's address; empty when the dial failed
-	Reused  bool   // the connection had carried a request before
+	Reused  bool   // the connection was there: another request had needed it before
 }
 
 // classify returns the cause of an error. answered says whether a byte of the
@@ -51,7 +53,7 @@ func classify(err error, answered bool) Cause {
 	switch {
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return Refused
-	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE), errors.As(err, new(streamError)):
 		return Reset
 	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded):
 		return Timeout
@@ -60,6 +62,20 @@ func classify(err error, answered bool) Cause {
 			return Truncated
 		}
 		return Closed
+	case strings.Contains(err.Error(), "GOAWAY"): // net/http has three errors that say so, and exports none
+		if answered {
+			return Truncated
+		}
+		return GoAway
 	}
 	return Other
 }
+
+// A streamError is how an HTTP/2 stream was reset. That of net/http, which is not
+// exported, converts itself to any struct of these fields.
+type streamError struct {
+	StreamID, Code uint32
+	Cause          error
+}
+
+func (streamError) Error() string { return "a stream was reset" }

@@ -11,6 +11,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/lameduck-go/lameduck/internal/sock"
@@ -24,39 +25,58 @@ const (
 	lossPause = 5 * time.Millisecond
 )
 
-// A Client is one client. It has at most one connection and never retries.
+// A Client is one client. It never retries, and has one connection at most: with
+// HTTP/2 beside those that take no more requests and have some to answer.
 type Client struct {
 	Kind   Kind
 	Path   string
 	Dial   func(context.Context) (net.Conn, error)
-	Record func(Result)  // called from Run's goroutine, once for each request
+	Record func(Result)  // called once for each request, one at a time, until Run returns
 	Spread time.Duration // the first request is sent after a random part of it
 
-	timeout time.Duration // of a request; zero: requestTimeout
-	conn    net.Conn      // nil: none
-	br      *bufio.Reader
-	reused  bool
+	timeout   time.Duration // of a request; zero: requestTimeout
+	recording sync.Mutex    // held while Record runs
+
+	// The connection of HTTP/1.1.
+	conn   net.Conn // nil: none
+	br     *bufio.Reader
+	reused bool
 }
 
 // Run sends requests until ctx is done, the first one within Spread and not after
 // a think time, so that slow clients have a connection early. It finishes what it
 // has begun: the end of ctx aborts no request.
 func (c *Client) Run(ctx context.Context) {
-	defer c.drop()
 	if c.timeout == 0 {
 		c.timeout = requestTimeout
 	}
+	if c.Kind.Proto != "" {
+		c.runHTTP2(ctx)
+		return
+	}
+	defer c.drop()
+	c.repeat(ctx, c.send)
+}
+
+// repeat sends one request after the other.
+func (c *Client) repeat(ctx context.Context, send func(context.Context, *Result)) {
 	think(ctx, 0, c.Spread)
 	for ctx.Err() == nil {
 		r := Result{Kind: c.Kind, Start: time.Now()}
-		c.send(context.WithoutCancel(ctx), &r)
+		send(context.WithoutCancel(ctx), &r)
 		r.Latency = time.Since(r.Start)
-		c.Record(r)
+		c.record(r)
 		if r.Cause != OK {
 			think(ctx, lossPause/2, lossPause*3/2)
 		}
 		think(ctx, c.Kind.MinThink, c.Kind.MaxThink)
 	}
+}
+
+func (c *Client) record(r Result) {
+	c.recording.Lock()
+	defer c.recording.Unlock()
+	c.Record(r)
 }
 
 // think waits for a time from shortest to longest, or until ctx is done.
