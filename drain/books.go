@@ -61,7 +61,7 @@ func (s *Server) track(nc net.Conn, tls bool) *conn {
 
 // remove forgets a connection that is closed and on which no handler runs.
 func (s *Server) remove(c *conn) {
-	if c.streams != nil { // it does not change any more
+	if c.http2 != nil { // it does not change any more
 		s.http2.Add(-1)
 	}
 	if s.unlink(c) <= int(s.http2.Load()) { // nothing is left, or only what Shutdown ends
@@ -113,17 +113,29 @@ func (s *Server) wake() {
 
 // tracked returns the server's own connection inside nc, or nil.
 func tracked(nc net.Conn) *conn {
-	if t, ok := nc.(*tls.Conn); ok {
-		nc = t.NetConn()
+	switch nc := nc.(type) {
+	case *conn:
+		return nc
+	case *http2Conn:
+		return nc.conn
+	case *tlsHTTP2Conn:
+		return nc.conn
+	case *tls.Conn:
+		c, _ := nc.NetConn().(*conn)
+		return c
 	}
-	c, _ := nc.(*conn)
-	return c
+	return nil
 }
 
 // accepted returns nc as the caller's hooks are to see it.
 func accepted(nc net.Conn) net.Conn {
-	if c, ok := nc.(*conn); ok {
-		return c.Conn
+	switch nc := nc.(type) {
+	case *conn:
+		return nc.Conn
+	case *http2Conn:
+		return nc.conn.Conn
+	case *tlsHTTP2Conn:
+		return nc.Conn
 	}
 	return nc
 }

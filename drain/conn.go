@@ -4,7 +4,6 @@
 package drain
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -60,24 +59,22 @@ type conn struct {
 	done     atomic.Uint64 // HTTP/1: the last request that is over, reads when it was, and begun
 	deadline atomic.Int64  // of reading, by the clock, as net/http wants it; 0: none
 
-	mu      sync.Mutex          // guards what follows; nothing is called under it but the socket
-	tls     bool                // TLS is spoken over it; does not change
-	h1      bool                // it has fallen idle or brought a request; HTTP/1's goroutine only
-	preface bool                // HTTP/2's has come, or its first byte; the connection's goroutine only
-	idle2   bool                // HTTP/2: no stream is open
-	leaving bool                // HTTP/1: the last answer is sent, the close under way
-	closed  bool                // nothing will come any more
-	gone    bool                // the server has forgotten it
-	expired bool                // it was ended because it was idle, silent or too slow
-	told    bool                // an answer has said "Connection: close"
-	lastID  uint32              // of a request; HTTP/1's goroutine also reads it without mu
-	seen    uint32              // reads when the drain last looked
-	half    uint32              // when it first saw bytes of what is not complete, in ms since T0 and 1; 0: none
-	seenAt  int64               // when seen last changed; 0: not looked yet
-	since   int64               // when it fell idle while draining; 0: before T0
-	request request             // HTTP/1: the one numbered lastID
-	streams *map[uint32]request // HTTP/2: those whose handler runs; else nil
-	notice  *notice             // nil until a handler asks for it
+	mu      sync.Mutex // guards what follows; nothing is called under it but the socket
+	tls     bool       // TLS is spoken over it; does not change
+	h1      bool       // it has fallen idle or brought a request; HTTP/1's goroutine only
+	leaving bool       // the last answer is sent, the close under way
+	closed  bool       // nothing will come any more
+	gone    bool       // the server has forgotten it
+	expired bool       // it was ended because it was idle, silent or too slow
+	told    bool       // an answer has said "Connection: close"
+	lastID  uint32     // of a request; HTTP/1's goroutine also reads it without mu
+	seen    uint32     // reads when the drain last looked
+	half    uint32     // when it first saw bytes of what is not complete, in ms since T0 and 1; 0: none
+	seenAt  int64      // when seen last changed; 0: not looked yet
+	since   int64      // when it fell idle while draining; 0: before T0
+	request request    // HTTP/1: the one numbered lastID
+	http2   *http2     // nil unless HTTP/2 is spoken
+	notice  *notice    // nil until a handler asks for it
 }
 
 // A flag says something about a connection that its goroutines tell each other
@@ -115,15 +112,13 @@ func (c *conn) stateLocked() connState {
 		return stateClosed
 	case c.is(hijacked):
 		return stateHijacked
-	case c.http2Locked() && c.idle2, c.lastID != 0 && c.doneID() == c.lastID:
+	case c.http2 != nil && c.http2.idle, c.lastID != 0 && c.doneID() == c.lastID:
 		return stateIdle
 	case c.lastID == 0 && c.done.Load() == 0:
 		return stateNew
 	}
 	return stateActive
 }
-
-func (c *conn) http2Locked() bool { return c.streams != nil }
 
 // doneID returns the last request that is over, or one that there is none of if
 // another has been read.
@@ -135,8 +130,8 @@ func (c *conn) mark() uint32 { return uint32(c.done.Load()) }
 // runningLocked returns the requests whose handler has not returned.
 func (c *conn) runningLocked() []request {
 	switch {
-	case c.http2Locked():
-		return slices.Collect(maps.Values(*c.streams))
+	case c.http2 != nil:
+		return slices.Collect(maps.Values(c.http2.streams))
 	case c.lastID == uint32(c.done.Load()&^begun>>32), (c.closed || c.leaving) && !c.is(hijacked):
 		return nil
 	}
@@ -168,10 +163,6 @@ func connOf(ctx context.Context) *conn {
 	return c
 }
 
-// preface is how HTTP/2 begins (RFC 9113, section 3.4), as far as is needed to tell
-// it from a method.
-var preface = []byte("PRI ")
-
 // Read counts what comes in, and ends an idle connection when the drain asks for
 // it. The drain cannot simply close the connection: Read may have taken a
 // request from the kernel an instant before. So the drain sets expiring and a
@@ -182,9 +173,7 @@ func (c *conn) Read(p []byte) (int, error) {
 	for {
 		n, err := c.Conn.Read(p)
 		if n > 0 {
-			if c.reads.Add(1) == 1 {
-				c.preface = bytes.HasPrefix(p[:n], preface[:min(n, len(preface))])
-			}
+			c.reads.Add(1)
 			if c.is(expiring) {
 				c.revive()
 			}
@@ -318,7 +307,7 @@ func (c *conn) NetConn() net.Conn { return c.Conn }
 func (c *conn) Close() error {
 	c.mu.Lock()
 	taken := c.is(hijacked)
-	staged := c.told && !c.http2Locked() && !taken && c.srv.in() < cutting && c.srv.has(stagedClose)
+	staged := c.told && !taken && c.srv.in() < cutting && c.srv.has(stagedClose)
 	c.leaving = c.leaving || staged
 	c.mu.Unlock()
 	if staged {
@@ -353,6 +342,9 @@ func (c *conn) ended() {
 	c.closed = true
 	gone := c.goneLocked()
 	c.endNoticeLocked()
+	if h := c.http2; h != nil && h.timer != nil {
+		h.timer.Stop()
+	}
 	c.mu.Unlock()
 	if gone {
 		c.srv.remove(c)

@@ -72,7 +72,7 @@ func cutError(lines []string) error {
 func (c *conn) describe(now int64) []string {
 	c.mu.Lock()
 	requests, hijacked := c.runningLocked(), c.stateLocked() == stateHijacked
-	unfinished := c.unfinishedLocked() && !c.http2Locked() && c.stateLocked() != stateClosed
+	unfinished := c.unfinishedLocked() && c.http2 == nil && c.stateLocked() != stateClosed
 	c.mu.Unlock()
 	var lines []string
 	for _, r := range requests {

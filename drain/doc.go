@@ -30,15 +30,25 @@
 // A Server may serve any number of listeners at once. Drain may be called from
 // any goroutine, any number of times; it drains once, and every call returns the
 // same result. Waiting is by events and by the earliest time at which something
-// can become due, never by polling, but for that of http.Server.Shutdown while the
-// last HTTP/2 connections leave.
+// can become due, never by polling.
 //
 // # HTTP/2
 //
-// HTTP/2 connections are counted and waited for. They are told to go by the
-// GOAWAY that net/http sends with an answer's "Connection: close" once the
-// listener is closed, and by Shutdown; net/http sends it in a single step, so a
-// stream that is on its way at that moment is lost (RFC 9113, section 6.8).
+// The GOAWAY of net/http refuses the streams that are on their way at that moment,
+// and their requests are lost. So a client is told to go in two steps (RFC 9113,
+// section 6.8): a GOAWAY that refuses none, and a PING; and once the PING has come
+// back, or two seconds later, net/http's own, with the next answer or by Shutdown.
+// Connections of before Drain's call are told in the first half of
+// [Server.Spread], those of the accept window once it is closed: before, their
+// clients would come back here. Handlers that wait for it are told by [Draining]
+// and [LongLived] when their client knows.
+//
+// Both kinds, HTTP/2 over TLS and without it, are served by net/http, through a
+// connection that follows the frames so that the first GOAWAY gets in between two of
+// them. It is put there by way of [http.Server.TLSNextProto], when Serve is called
+// first. Where that has other functions than those of net/http or of a current
+// golang.org/x/net/http2, net/http's single step has to do, and the report says so.
+// HTTP/2 by golang.org/x/net/http2/h2c.NewHandler is a hijacked connection.
 //
 // # Limits
 //
@@ -47,10 +57,11 @@
 // each request. A connection whose request was running at that moment is
 // therefore told by its next answer, or lingers. Closing an idle connection can
 // always cross a request that is on its way (RFC 9112, section 9.5); on Unix a last
-// look into the socket makes that unlikely, if the listener's connections are
-// sockets or have a NetConn method that leads to one. A Connection header that a
-// handler sets itself, and a 103 that it sends first, win over ours. Half of a pipelined request that came
-// in one packet with the request before is not seen by that look.
+// look into the socket makes that unlikely, or a last read where the listener's
+// connections neither are sockets nor have a NetConn method that leads to one. A Connection header that a
+// handler sets itself, and a 103 that it sends first, win over ours. Half of a
+// pipelined request that came in one packet with the request before is not seen by
+// that look.
 //
 // That no handshake begins while the accept queue is emptied takes Linux and a
 // listener of [Listen].

@@ -154,7 +154,7 @@ func (s *Server) begin() (idle bool) {
 	s.enter(window)
 	idle = true
 	for _, c := range s.snapshot() {
-		c.giveNotice(s.spread)
+		c.tellToGo(s.spread)
 		if c.busy() {
 			idle = false
 		}
@@ -328,18 +328,21 @@ func (s *Server) shutdown(ctx context.Context, cancelAt time.Time) bool {
 		late := time.AfterFunc(cancelAt.Sub(now), s.cancelLate)
 		defer late.Stop()
 	}
-	done := make(chan error, 1)
-	go func() { done <- s.HTTP.Shutdown(ctx) }()
-	select {
-	case err := <-done:
-		if err != nil {
-			return false
-		}
-	case <-ctx.Done():
-		return false
-	}
-	for s.open() > 0 && ctx.Err() == nil { // handlers whose HTTP/2 connection has gone
+	// Shutdown looks at its books now and then; ours are up to date.
+	polite, stop := context.WithCancel(ctx)
+	defer stop()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		s.HTTP.Shutdown(polite)
+	}()
+	for s.open() > 0 && ctx.Err() == nil {
 		s.wait(ctx, time.Time{}, true)
+	}
+	stop()
+	select {
+	case <-done:
+	case <-ctx.Done(): // it waits first for every Serve to return
 	}
 	return s.open() == 0
 }

@@ -10,6 +10,7 @@ var mechanisms = map[string]mechanism{
 	"byte check":   byteCheck,
 	"linger":       lingerOn,
 	"staged close": stagedClose,
+	"two steps":    twoSteps,
 }
 
 // SwitchOff switches off the mechanism of a name. It is for black-box tests, and to

@@ -50,7 +50,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	if p := s.in(); p != serving {
 		s.counters.served(p, first, probe)
-		if s.tellsToGo(r) {
+		if s.tellsToGo(c, r) {
 			w.Header().Set("Connection", "close")
 			c.tell(true)
 			defer func() {
@@ -69,15 +69,15 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // tellsToGo reports whether the answer to r is to say that the connection will
 // not be reused.
-func (s *Server) tellsToGo(r *http.Request) bool {
+func (s *Server) tellsToGo(c *conn, r *http.Request) bool {
 	if !s.has(closeHeader) || upgrades(r) {
 		return false // the answer's Connection header is the protocol's own
 	}
+	if r.ProtoMajor == 2 { // it makes net/http send its GOAWAY
+		return c.mayGoAway()
+	}
 	if s.in() >= closing {
 		return true
-	}
-	if r.ProtoMajor == 2 {
-		return false // net/http's GOAWAY is final: not while streams still come
 	}
 	return rand.Float64()*rampShare*float64(s.floor) < float64(s.clock()-s.t0)
 }

@@ -97,35 +97,35 @@ func TestLosses(t *testing.T) {
 		t.Skip("takes half a minute")
 	}
 	require.Empty(t, os.Getenv(serverEnv), "TestMain does not call serveMode: the servers would be tests that start servers")
-	stop := watchClock()
-	var cells []*cell
 	if s := os.Getenv(terminationsEnv); s != "" {
 		n, err := strconv.Atoi(s)
 		require.NoError(t, err, terminationsEnv)
 		require.Positive(t, n, terminationsEnv)
 		// One load after the other: each is all that two cores can bear.
 		for _, load := range []lossLoad{busy, mixed, mostlyIdle} {
-			these := newCells(load, 1500*time.Millisecond, 7*time.Second)
-			terminate(t, load, these, n, load.beside)
-			cells = append(cells, these...)
+			t.Run(load.kind.Name, func(t *testing.T) {
+				stop := watchClock()
+				cells := newCells(load, 1500*time.Millisecond, 7*time.Second)
+				terminate(t, load, cells, n, load.beside)
+				checkLosses(t, cells, stop())
+			})
 		}
-	} else {
-		var group sync.WaitGroup
-		for _, load := range []lossLoad{busy, mostlyIdle} {
-			if raced() {
-				load.kind.Name += ", a quarter"
-				load.kind.Clients /= 4
-			}
-			these := newCells(load, 1500*time.Millisecond)
-			group.Go(func() { terminateFew(t, load, these) })
-			cells = append(cells, these...)
-		}
-		group.Wait()
+		return
 	}
-	t.Logf("what was lost:\n%s", lossTable(cells))
-	late := stop()
-	t.Logf("this process was kept from running for %v at the longest", late.Round(time.Millisecond))
-	checkLosses(t, cells)
+	stop := watchClock()
+	var cells []*cell
+	var group sync.WaitGroup
+	for _, load := range []lossLoad{busy, mostlyIdle} {
+		if raced() {
+			load.kind.Name += ", a quarter"
+			load.kind.Clients /= 4
+		}
+		these := newCells(load, 1500*time.Millisecond)
+		group.Go(func() { terminateFew(t, load, these) })
+		cells = append(cells, these...)
+	}
+	group.Wait()
+	checkLosses(t, cells, stop())
 }
 
 // raced reports whether the race detector is in. It has 256 slots for goroutines;
@@ -244,14 +244,16 @@ func lossTable(cells []*cell) string {
 		median, worst := c.report.Exit()
 		fmt.Fprintf(w, "%s\t%v\t%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%.2f\t%.2f s\t%.2f s\t\n",
 			c.load.kind.Name, c.propagation, c.mode, n, k.Sent, k.Lost(), k.Refused, k.Reset, k.Closed,
-			k.Timeout+k.Status+k.Truncated+k.Other, float64(k.Lost())/float64(max(n, 1)), median.Seconds(), worst.Seconds())
+			k.Timeout+k.Status+k.Truncated+k.GoAway+k.Other, float64(k.Lost())/float64(max(n, 1)), median.Seconds(), worst.Seconds())
 	}
 	w.Flush()
 	return b.String()
 }
 
-// checkLosses checks the drain's cells against the baselines'.
-func checkLosses(t *testing.T, cells []*cell) {
+// checkLosses prints the table, and checks the drain's cells against the baselines'.
+func checkLosses(t *testing.T, cells []*cell, late time.Duration) {
+	t.Logf("what was lost:\n%s", lossTable(cells))
+	t.Logf("this process was kept from running for %v at the longest", late.Round(time.Millisecond))
 	for _, c := range cells {
 		switch {
 		case c.mode == modeDrain:

@@ -88,23 +88,27 @@ func (c *conn) noticed() *notice {
 // that keeps the window open.
 func (s *Server) noticeNewcomers() {
 	for _, c := range s.snapshot() {
-		c.giveNotice(s.newcomersSpread())
+		c.tellToGo(s.newcomersSpread())
 	}
 }
 
 func (s *Server) newcomersSpread() time.Duration { return min(s.spread, time.Second) }
 
-// giveNotice has the handlers on c told within a time, if any of them has asked
-// and nothing was settled before.
-func (c *conn) giveNotice(within time.Duration) {
+// tellToGo has an HTTP/2 client told to go in the first half of a time, and the
+// handlers on other connections in all of it.
+func (c *conn) tellToGo(within time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.goAwayLocked(within / 2)
 	c.giveNoticeLocked(within)
 }
 
+// giveNoticeLocked has the handlers on c told within a time, if any of them has asked
+// and nothing was settled before. Those of an HTTP/2 client wait until it knows that
+// it is to go, and would come back on the same connection before.
 func (c *conn) giveNoticeLocked(within time.Duration) {
-	if c.http2Locked() && c.srv.in() < lingering {
-		return // no answer ends the connection yet
+	if c.http2 != nil && !c.mayGoAwayLocked() {
+		return
 	}
 	if n := c.notice; n != nil && n.timer == nil && !c.closed {
 		n.timer = time.AfterFunc(rand.N(max(within, 0)+1), func() { n.cancel(ErrDraining) })

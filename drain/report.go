@@ -18,6 +18,8 @@ type Report struct {
 
 	Quiet       bool     // the accept window ended because it was quiet, not by the cap
 	Told        int64    // answers that said "Connection: close"
+	GoAway      int64    // HTTP/2 clients that were told to go before any of their streams was refused
+	GoAwayOnce  int64    // HTTP/2 clients that could only be told when streams were refused
 	Idle        int64    // connections closed because they were idle
 	Silent      int64    // connections closed that had not begun a request
 	Unfinished  int64    // connections closed because the rest of a request did not come
@@ -54,6 +56,8 @@ func (r Report) LogValue() slog.Value {
 		slog.Any("end", r.End),
 		slog.Bool("quiet", r.Quiet),
 		slog.Int64("told", r.Told),
+		slog.Int64("goaway", r.GoAway),
+		slog.Int64("goaway_once", r.GoAwayOnce),
 		slog.Int64("idle", r.Idle),
 		slog.Int64("silent", r.Silent),
 		slog.Int64("unfinished", r.Unfinished),
@@ -77,6 +81,7 @@ func (p PhaseReport) LogValue() slog.Value {
 type counters struct {
 	phases                [phases]struct{ connections, requests atomic.Int64 }
 	told, idle            atomic.Int64
+	goAway, goAwayOnce    atomic.Int64
 	silent, unfinished    atomic.Int64
 	hijacked, hijackedCut atomic.Int64
 	cancelled             atomic.Int64
@@ -100,6 +105,8 @@ func (c *counters) fill(r *Report) {
 		p.Requests += c.phases[in].requests.Load()
 	}
 	r.Told = c.told.Load()
+	r.GoAway = c.goAway.Load()
+	r.GoAwayOnce = c.goAwayOnce.Load()
 	r.Idle = c.idle.Load()
 	r.Silent = c.silent.Load()
 	r.Unfinished = c.unfinished.Load()

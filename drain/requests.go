@@ -19,8 +19,8 @@ func (c *conn) begin(r *http.Request) (id uint32) {
 	c.mu.Lock()
 	id = c.nextIDLocked()
 	if r.ProtoMajor == 2 {
-		c.isHTTP2Locked()
-		(*c.streams)[id] = request{start, r.Method, pathOf(r)}
+		c.isHTTP2Locked(nil)
+		c.http2.streams[id] = request{start, r.Method, pathOf(r)}
 	} else {
 		c.request = request{start, r.Method, pathOf(r)}
 		c.h1 = true
@@ -57,8 +57,8 @@ func (c *conn) end(r *http.Request, id uint32) {
 		return
 	}
 	c.mu.Lock()
-	if c.http2Locked() {
-		delete(*c.streams, id)
+	if c.http2 != nil {
+		delete(c.http2.streams, id)
 	} else {
 		c.done.Store(uint64(id) << 32)
 	}
@@ -115,8 +115,10 @@ func (c *conn) active() {
 		return
 	}
 	c.mu.Lock()
-	c.idle2 = false
-	c.mu.Unlock()
+	defer c.mu.Unlock()
+	if c.http2 != nil {
+		c.http2.idle = false
+	}
 }
 
 // idleSlowly notes the rest of it, where there is more to note.
@@ -125,9 +127,9 @@ func (c *conn) idleSlowly(nc net.Conn) {
 	defer c.mu.Unlock()
 	switch {
 	case c.h1:
-	case c.http2Locked() || c.speaksHTTP2(nc):
-		c.isHTTP2Locked()
-		c.idle2 = true
+	case c.http2 != nil || negotiatedHTTP2(nc):
+		c.isHTTP2Locked(nil)
+		c.http2.idle = true
 	default: // net/http has answered "OPTIONS *" itself
 		c.h1 = true
 		c.set(traffic)
@@ -138,17 +140,9 @@ func (c *conn) idleSlowly(nc net.Conn) {
 	}
 }
 
-// speaksHTTP2 reports whether c, of which net/http speaks as nc, speaks HTTP/2.
-func (c *conn) speaksHTTP2(nc net.Conn) bool {
-	if t, ok := nc.(*tls.Conn); ok {
-		return t.ConnectionState().NegotiatedProtocol == "h2"
-	}
-	return c.preface
-}
-
-func (c *conn) isHTTP2Locked() {
-	if c.streams == nil {
-		c.streams = &map[uint32]request{}
-		c.srv.http2.Add(1)
-	}
+// negotiatedHTTP2 reports whether HTTP/2 is spoken on a connection of net/http's that
+// wrapHTTP2 has left to it.
+func negotiatedHTTP2(nc net.Conn) bool {
+	t, ok := nc.(*tls.Conn)
+	return ok && t.ConnectionState().NegotiatedProtocol == "h2"
 }

@@ -84,9 +84,10 @@ type Server struct {
 	// by [Draining] or [LongLived], are told to go: each connection at an instant
 	// of its own, so that thousands of clients do not come back at one. Zero means
 	// the floor; negative means at once. It is never more than half of the time
-	// that Drain is given. Connections that are accepted after Drain's call, and
-	// those of HTTP/2, whose clients would come back on the same one, are told once
-	// the accept window is closed, within a second.
+	// that Drain is given. Connections that are accepted after Drain's call are told
+	// once the accept window is closed, within a second. HTTP/2 clients are told to
+	// go by themselves in the first half of either time, and their handlers once the
+	// client has confirmed it.
 	Spread time.Duration
 
 	// FailureThreshold makes the accept window wait, within the cap, until every
@@ -122,6 +123,9 @@ type Server struct {
 	// HTTP.Handler is an [http.ServeMux], which is then asked.
 	Route func(*http.Request) string
 
+	starting sync.Mutex                 // held while net/http sets HTTP up for a Serve
+	started  func()                     // unlocks starting, which guards it too, and
+	wrapped  bool                       // wrapHTTP2 was called
 	prepare  sync.Once                  // guards the wrapping of HTTP, and of
 	route    func(*http.Request) string // Route or what stands for it, or nil
 	drained  chan struct{}              // closed when report and drainErr are set
@@ -178,6 +182,7 @@ const (
 	byteCheck                         // bytes that have come in keep a connection
 	lingerOn                          // connections are waited for before Shutdown
 	stagedClose                       // what a client sends past the answer is read
+	twoSteps                          // HTTP/2 clients are told to go before streams are refused
 )
 
 func (s *Server) has(m mechanism) bool { return s.off&m == 0 }
@@ -218,6 +223,9 @@ func (s *Server) serve(l *listener, accept func(net.Listener) error) error {
 		return http.ErrServerClosed
 	}
 	defer l.finish()
+	s.starting.Lock()
+	s.started = sync.OnceFunc(s.starting.Unlock)
+	defer s.started()
 	err := accept(l)
 	if _, closing, _ := l.state(); closing {
 		return http.ErrServerClosed
@@ -321,6 +329,11 @@ func (s *Server) connState(next func(net.Conn, http.ConnState)) func(net.Conn, h
 // with a cause, so that no request needs a context of its own for it.
 func (s *Server) baseContext(next func(net.Listener) context.Context) func(net.Listener) context.Context {
 	return func(l net.Listener) context.Context {
+		if !s.wrapped {
+			s.wrapped = true
+			s.wrapHTTP2()
+		}
+		s.started()
 		ctx := context.Background()
 		if next != nil {
 			if ours, ok := l.(*listener); ok {

@@ -44,7 +44,8 @@ func (s *Server) sweep(now int64, late bool) (next time.Time, left int) {
 func (c *conn) waitsForShutdown() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.http2Locked() && c.idle2 && len(*c.streams) == 0
+	h := c.http2
+	return h != nil && h.idle && len(h.streams) == 0 && h.goneLocked()
 }
 
 // sweep ends c when it has been idle or silent for long enough, or, when it is
@@ -54,7 +55,7 @@ func (c *conn) sweep(now int64, late bool) int64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	state := c.stateLocked()
-	if c.http2Locked() || state != stateIdle && state != stateNew {
+	if c.http2 != nil || state != stateIdle && state != stateNew {
 		return 0
 	}
 	reads := c.reads.Load()

@@ -161,7 +161,12 @@ func TestHTTP2IsServedAndLeaves(t *testing.T) {
 		get("/")
 		go get("/slow")
 		synctest.Wait()
-		time.AfterFunc(2*time.Second, func() { get("/after the listener is closed") })
+		time.AfterFunc(700*time.Millisecond, func() { get("/in the accept window") })
+		time.AfterFunc(3*time.Second, func() {
+			req, _ := http.NewRequestWithContext(t.Context(), "GET", "https://test/", nil)
+			_, err := transport.RoundTrip(req)
+			assert.ErrorIs(t, err, net.ErrClosed, "the client dials anew, and would be sent elsewhere")
+		})
 		report, took, err := r.drain(28 * time.Second)
 		require.NoError(t, err)
 		assert.Empty(t, report.Cut)

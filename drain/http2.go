@@ -1,0 +1,284 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Lameduck Authors
+
+package drain
+
+import (
+	"crypto/tls"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	// goAwayWait is how long an HTTP/2 client may take to confirm that it has been
+	// told to go. It has to be a round trip.
+	goAwayWait = 2 * time.Second
+
+	// clientPreface is how HTTP/2 begins (RFC 9113, section 3.4).
+	clientPreface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+	// prefaceWait is for how long net/http waits for it.
+	prefaceWait = 10 * time.Second
+
+	// unencryptedProto is the key of HTTP.TLSNextProto under which net/http and
+	// golang.org/x/net/http2 have the function that serves HTTP/2 on a connection
+	// of any type, inside a tls.Conn that is none.
+	unencryptedProto = "unencrypted_http2"
+)
+
+// farewell tells an HTTP/2 client to go, without refusing a stream: a GOAWAY whose
+// last stream is the highest there can be (RFC 9113, section 6.8), and a PING. Once
+// the PING has come back the client has read the GOAWAY, and what it had sent before
+// is here.
+const farewell = "\x00\x00\x08\x07\x00\x00\x00\x00\x00\x7f\xff\xff\xff\x00\x00\x00\x00" +
+	"\x00\x00\x08\x06\x00\x00\x00\x00\x00lameduck"
+
+var farewellPing = [8]byte([]byte(farewell[len(farewell)-8:]))
+
+// An http2 is what is known of a connection that speaks HTTP/2. It is guarded by
+// the connection's mu.
+type http2 struct {
+	conn    *http2Conn         // nil: it can be told to go in one step only
+	idle    bool               // net/http says that no stream is open
+	streams map[uint32]request // those whose handler runs
+	settled bool               // when it is told to go
+	timer   *time.Timer        // until it is, and then until it has had its time; nil: not settled
+	over    bool               // the client knows that it is to go, or has had its time
+}
+
+// goneLocked reports whether the client opens no new stream, as far as can be known:
+// then, and no earlier, net/http's own GOAWAY refuses none.
+func (h *http2) goneLocked() bool { return h.conn == nil || h.over }
+
+// An http2Conn is a connection on which net/http serves HTTP/2. It follows the
+// frames in both directions, so that the farewell gets in between two of them.
+type http2Conn struct {
+	net.Conn // the connection itself, or its TLS
+	conn     *conn
+	in       frames // by net/http's one goroutine that reads
+
+	due atomic.Bool // the farewell is to be written
+	mu  sync.Mutex  // guards what follows and held while writing
+	out frames
+}
+
+// Write writes p, and the farewell at the first right moment if that is due. A busy
+// net/http flushes a full buffer, and the end of that is hardly ever the end of a
+// frame.
+func (h *http2Conn) Write(p []byte) (n int, err error) {
+	h.mu.Lock()
+	if h.due.Load() {
+		if to, ok := h.out.toBoundary(p); ok {
+			n, err = h.write(p[:to])
+			h.sayLocked()
+		}
+	}
+	if err == nil {
+		var more int
+		more, err = h.write(p[n:])
+		n += more
+	}
+	h.mu.Unlock()
+	if h.due.Load() {
+		h.say()
+	}
+	return n, err
+}
+
+func (h *http2Conn) write(p []byte) (n int, err error) {
+	n, err = h.Conn.Write(p)
+	h.out.follow(p[:n])
+	if err != nil {
+		h.out.lost = true
+	}
+	return n, err
+}
+
+// say writes the farewell if it is due and the moment is right. If another goroutine
+// writes, it will call say; if not, the next one that does.
+func (h *http2Conn) say() {
+	if h.mu.TryLock() {
+		h.sayLocked()
+		h.mu.Unlock()
+	}
+}
+
+func (h *http2Conn) sayLocked() {
+	if h.out.goAway { // net/http's own says more, and may be followed by none that says less
+		h.due.Store(false)
+		return
+	}
+	if !h.out.boundary() || !h.due.Swap(false) {
+		return
+	}
+	if n, err := io.WriteString(h.Conn, farewell); err != nil {
+		h.out.lost = true
+		if n > 0 { // half a frame is in the way of whatever net/http writes next
+			h.Conn.Close()
+		}
+		return
+	}
+	h.conn.srv.counters.goAway.Add(1)
+}
+
+// Read looks for the answer to the farewell.
+func (h *http2Conn) Read(p []byte) (int, error) {
+	n, err := h.Conn.Read(p)
+	acked := h.in.acked
+	h.in.follow(p[:n])
+	if h.in.acked && !acked {
+		h.conn.goAwayOver()
+	}
+	return n, err
+}
+
+// A tlsHTTP2Conn also has the method from which net/http has Request.TLS, and by
+// which it refuses what HTTP/2 forbids.
+type tlsHTTP2Conn struct{ http2Conn }
+
+func (h *tlsHTTP2Conn) ConnectionState() tls.ConnectionState {
+	return h.Conn.(*tls.Conn).ConnectionState()
+}
+
+// An unencrypted is how net/http is given a connection under unencryptedProto.
+type unencrypted struct{ net.Conn }
+
+func (u unencrypted) UnencryptedNetConn() net.Conn { return u.Conn }
+
+// wrapHTTP2 puts http2Conns between net/http and the connections that speak HTTP/2:
+// net/http finds the functions to serve them in a field, and may have its own
+// there. If there is none for any type of connection, all stays as it is.
+func (s *Server) wrapHTTP2() {
+	protos := s.HTTP.TLSNextProto
+	serve := protos[unencryptedProto]
+	if serve == nil {
+		return
+	}
+	protos[unencryptedProto] = func(srv *http.Server, t *tls.Conn, h http.Handler) {
+		nc, ok := t.NetConn().(interface{ UnencryptedNetConn() net.Conn })
+		if !ok {
+			serve(srv, t, h)
+			return
+		}
+		c, ok := nc.UnencryptedNetConn().(*conn)
+		if !ok {
+			serve(srv, t, h)
+			return
+		}
+		h2 := &http2Conn{Conn: c, conn: c}
+		c.speaksHTTP2(h2)
+		serve(srv, tls.Client(unencrypted{h2}, nil), h)
+	}
+	encrypted := protos["h2"]
+	if encrypted == nil {
+		return
+	}
+	protos["h2"] = func(srv *http.Server, t *tls.Conn, h http.Handler) {
+		c := tracked(t)
+		if c == nil {
+			encrypted(srv, t, h)
+			return
+		}
+		if !readPreface(t) { // it is not read under unencryptedProto
+			return
+		}
+		h2 := &tlsHTTP2Conn{http2Conn{Conn: t, conn: c}}
+		c.speaksHTTP2(&h2.http2Conn)
+		serve(srv, tls.Client(unencrypted{h2}, nil), h)
+	}
+}
+
+// readPreface reads the client's preface, and reports whether it is one.
+func readPreface(t *tls.Conn) bool {
+	t.SetReadDeadline(time.Now().Add(prefaceWait))
+	defer t.SetReadDeadline(time.Time{})
+	got := make([]byte, len(clientPreface))
+	_, err := io.ReadFull(t, got)
+	return err == nil && string(got) == clientPreface
+}
+
+// speaksHTTP2 notes that net/http is about to serve HTTP/2 on c through conn.
+func (c *conn) speaksHTTP2(conn *http2Conn) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.srv.has(twoSteps) {
+		conn = nil
+	}
+	c.isHTTP2Locked(conn)
+	if c.srv.in() >= lingering {
+		c.goAwayLocked(c.srv.newcomersSpread())
+	}
+}
+
+// isHTTP2Locked notes that c speaks HTTP/2.
+func (c *conn) isHTTP2Locked(conn *http2Conn) {
+	if c.http2 == nil {
+		c.http2 = &http2{conn: conn, streams: map[uint32]request{}}
+		c.srv.http2.Add(1)
+	}
+}
+
+// mayGoAway reports whether an answer on an HTTP/2 connection may make net/http send
+// its own GOAWAY, which refuses streams.
+func (c *conn) mayGoAway() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.mayGoAwayLocked()
+}
+
+func (c *conn) mayGoAwayLocked() bool {
+	if c.http2.conn == nil {
+		return c.srv.in() >= closing
+	}
+	return c.http2.over
+}
+
+// goAwayLocked has an HTTP/2 client told to go at some instant within a time, if that
+// was not settled before.
+func (c *conn) goAwayLocked(within time.Duration) {
+	h := c.http2
+	if h == nil || h.settled || c.closed {
+		return
+	}
+	h.settled = true
+	if h.conn == nil {
+		c.srv.counters.goAwayOnce.Add(1)
+		return
+	}
+	h.timer = time.AfterFunc(rand.N(max(within, 0)+1), c.goAway)
+}
+
+// goAway tells an HTTP/2 client to go.
+func (c *conn) goAway() {
+	c.mu.Lock()
+	if c.closed {
+		c.mu.Unlock()
+		return
+	}
+	h := c.http2
+	h.timer = time.AfterFunc(goAwayWait, c.goAwayOver)
+	c.mu.Unlock()
+	h.conn.due.Store(true)
+	h.conn.say() // not under mu: it waits for a client that does not read
+}
+
+// goAwayOver notes that an HTTP/2 client knows that it is to go, or has had its time.
+func (c *conn) goAwayOver() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	h := c.http2
+	if !h.settled { // an answer to a PING that was not sent
+		return
+	}
+	if h.conn.due.Swap(false) {
+		c.srv.counters.goAwayOnce.Add(1)
+	}
+	h.timer.Stop()
+	h.over = true
+	c.giveNoticeLocked(0)
+	c.srv.wake()
+}

@@ -1,0 +1,520 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Lameduck Authors
+
+package drain_test
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"encoding/binary"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/lameduck-go/lameduck/drain"
+	"github.com/lameduck-go/lameduck/internal/memnet"
+)
+
+// What the raw client needs of HTTP/2 (RFC 9113, section 6, and RFC 7541).
+const (
+	h2Data         = 0x0
+	h2Headers      = 0x1
+	h2Settings     = 0x4
+	h2RSTStream    = 0x3
+	h2Ping         = 0x6
+	h2GoAway       = 0x7
+	h2WindowUpdate = 0x8
+	h2Continuation = 0x9
+
+	h2EndStream  = 0x1
+	h2Ack        = 0x1
+	h2EndHeaders = 0x4
+
+	h2Preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+	getRoot   = "\x82\x84\x86\x41\x01a" // GET / of http://a
+	postRoot  = "\x83\x84\x86\x41\x01a"
+
+	highestStream = 1<<31 - 1
+)
+
+type h2Frame struct {
+	kind, flags byte
+	stream      uint32
+	payload     string
+}
+
+func (f h2Frame) String() string {
+	h := binary.BigEndian.AppendUint32(nil, uint32(len(f.payload))<<8|uint32(f.kind))
+	return string(binary.BigEndian.AppendUint32(append(h, f.flags), f.stream)) + f.payload
+}
+
+func readH2(r io.Reader) (h2Frame, error) {
+	var h [9]byte
+	if _, err := io.ReadFull(r, h[:]); err != nil {
+		return h2Frame{}, err
+	}
+	p := make([]byte, binary.BigEndian.Uint32(h[:])>>8)
+	_, err := io.ReadFull(r, p)
+	return h2Frame{h[3], h[4], binary.BigEndian.Uint32(h[5:]), string(p)}, err
+}
+
+// lastStream is the last stream of a GOAWAY.
+func (f h2Frame) lastStream() uint32 { return binary.BigEndian.Uint32([]byte(f.payload)) }
+
+// An h2Client speaks HTTP/2 frame by frame.
+type h2Client struct {
+	*client
+	mu   sync.Mutex // guards what follows, and writing
+	got  []h2Frame
+	mute bool // it does not answer PINGs
+	end  chan struct{}
+}
+
+// http2 makes c speak HTTP/2, but for the first bytes, which it has sent already.
+func (c *client) http2(sent string) *h2Client {
+	h := &h2Client{client: c, end: make(chan struct{})}
+	go h.read()
+	h.write(strings.TrimPrefix(h2Preface+h2Frame{kind: h2Settings}.String(), sent))
+	return h
+}
+
+func (h *h2Client) read() {
+	defer close(h.end)
+	inBlock := false
+	for {
+		f, err := readH2(h.br)
+		if err != nil {
+			return
+		}
+		if !assert.Equal(h.t, inBlock, f.kind == h2Continuation, "a header block is interrupted by %q", f) {
+			return
+		}
+		if f.kind == h2Headers || f.kind == h2Continuation {
+			inBlock = f.flags&h2EndHeaders == 0
+		}
+		h.mu.Lock()
+		h.got = append(h.got, f)
+		answer := f.flags&h2Ack == 0 && (f.kind == h2Settings || f.kind == h2Ping && !h.mute)
+		h.mu.Unlock()
+		if answer {
+			go h.write(h2Frame{f.kind, h2Ack, 0, map[byte]string{h2Ping: f.payload}[f.kind]}.String())
+		}
+	}
+}
+
+func (h *h2Client) write(s string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	io.WriteString(h, s)
+}
+
+func (h *h2Client) send(kind, flags byte, stream uint32, payload string) {
+	h.write(h2Frame{kind, flags, stream, payload}.String())
+}
+
+func (h *h2Client) get(stream uint32) { h.send(h2Headers, h2EndStream|h2EndHeaders, stream, getRoot) }
+
+// of returns the frames of a kind that have come.
+func (h *h2Client) of(kind byte) []h2Frame {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	var fs []h2Frame
+	for _, f := range h.got {
+		if f.kind == kind {
+			fs = append(fs, f)
+		}
+	}
+	return fs
+}
+
+// answered reports whether the answer on a stream is complete.
+func (h *h2Client) answered(stream uint32) bool {
+	for _, f := range append(h.of(h2Data), h.of(h2Headers)...) {
+		if f.stream == stream && f.flags&h2EndStream != 0 {
+			return true
+		}
+	}
+	return false
+}
+
+func (h *h2Client) goAways() (last []uint32) {
+	for _, f := range h.of(h2GoAway) {
+		last = append(last, f.lastStream())
+	}
+	return last
+}
+
+func startH2C(t *testing.T, srv *drain.Server, h http.HandlerFunc) *rig {
+	t.Helper()
+	r := &rig{t: t, srv: srv, l: memnet.Listen(), served: make(chan error, 1)}
+	srv.HTTP = &http.Server{Handler: h, Protocols: new(http.Protocols)}
+	srv.HTTP.Protocols.SetHTTP1(true)
+	srv.HTTP.Protocols.SetUnencryptedHTTP2(true)
+	go func() { r.served <- srv.Serve(r.l) }()
+	synctest.Wait()
+	return r
+}
+
+func (r *rig) dialHTTP2TLS() *client {
+	r.t.Helper()
+	nc, err := r.l.Dial(r.t.Context())
+	require.NoError(r.t, err)
+	config := clientTLS()
+	config.NextProtos = []string{"h2"}
+	tc := tls.Client(nc, config)
+	require.NoError(r.t, tc.HandshakeContext(r.t.Context()))
+	return &client{r.t, tc, bufio.NewReader(tc)}
+}
+
+// bothHTTP2 runs a test over h2c and over TLS.
+func bothHTTP2(t *testing.T, test func(t *testing.T, start func(*drain.Server, http.HandlerFunc) *rig, dial func(*rig) *client)) {
+	t.Run("h2c", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			test(t, func(srv *drain.Server, h http.HandlerFunc) *rig { return startH2C(t, srv, h) }, (*rig).dial)
+		})
+	})
+	t.Run("TLS", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			test(t, func(srv *drain.Server, h http.HandlerFunc) *rig { return startTLS(t, srv, h) }, (*rig).dialHTTP2TLS)
+		})
+	})
+}
+
+// A client is told to go before any of its streams is refused, and those that it has
+// opened before it knows are answered.
+func TestHTTP2ClientIsToldToGoInTwoSteps(t *testing.T) {
+	bothHTTP2(t, func(t *testing.T, start func(*drain.Server, http.HandlerFunc) *rig, dial func(*rig) *client) {
+		r := start(&drain.Server{Floor: time.Second, Spread: -1}, ok)
+		c := dial(r).http2("")
+		c.get(1)
+		synctest.Wait()
+		require.True(t, c.answered(1))
+		c.mute = true
+		at := func(ms int, f func()) { time.AfterFunc(time.Duration(ms)*time.Millisecond, f) }
+		at(100, func() {
+			assert.Equal(t, []uint32{highestStream}, c.goAways())
+			c.get(3)
+			synctest.Wait()
+			assert.True(t, c.answered(3))
+			assert.Len(t, c.goAways(), 1, "nothing is refused before the client knows")
+			pings := c.of(h2Ping)
+			require.Len(t, pings, 1)
+			c.send(h2Ping, h2Ack, 0, pings[0].payload)
+			c.get(5)
+			synctest.Wait()
+			assert.True(t, c.answered(5))
+			assert.Equal(t, []uint32{highestStream, 5}, c.goAways())
+		})
+		report, took, err := r.drain(28 * time.Second)
+		require.NoError(t, err)
+		assert.Equal(t, 1100*time.Millisecond, took, "net/http's second after its GOAWAY")
+		assert.EqualValues(t, 1, report.GoAway)
+		assert.Zero(t, report.GoAwayOnce)
+		assert.EqualValues(t, 1, report.Told)
+		assert.EqualValues(t, 2, report.Total().Requests)
+		<-c.end
+		r.nothingOpen()
+	})
+}
+
+// One that does not answer is given its time.
+func TestHTTP2ClientThatDoesNotAnswerIsWaitedFor(t *testing.T) {
+	bothHTTP2(t, func(t *testing.T, start func(*drain.Server, http.HandlerFunc) *rig, dial func(*rig) *client) {
+		r := start(&drain.Server{Spread: -1}, ok)
+		c := dial(r).http2("")
+		c.mute = true
+		synctest.Wait()
+		report, took, err := r.drain(28 * time.Second)
+		require.NoError(t, err)
+		assert.Equal(t, 3*time.Second, took, "two of ours and one of net/http's")
+		assert.EqualValues(t, 1, report.GoAway)
+		assert.Equal(t, []uint32{highestStream, 0}, c.goAways())
+		<-c.end
+		r.nothingOpen()
+	})
+}
+
+// Nor does one that reads nothing hold the drain for longer, or a request of another.
+func TestHTTP2ClientThatDoesNotReadHoldsNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := startH2C(t, &drain.Server{Spread: -1}, ok)
+		c := r.dial()
+		synctest.Wait()
+		io.WriteString(c, h2Preface)
+		go io.WriteString(c, h2Frame{kind: h2Settings}.String())
+		synctest.Wait()
+		report, took, err := r.drain(8 * time.Second)
+		require.NoError(t, err, "nothing was under way")
+		assert.Equal(t, 8*time.Second*19/20, took)
+		assert.EqualValues(t, 1, report.GoAwayOnce)
+		c.Close()
+		r.nothingOpen()
+	})
+}
+
+// Newcomers of the accept window are told when it has closed: before, they would come
+// back here.
+func TestHTTP2NewcomersAreToldOnceTheWindowIsClosed(t *testing.T) {
+	bothHTTP2(t, func(t *testing.T, start func(*drain.Server, http.HandlerFunc) *rig, dial func(*rig) *client) {
+		r := start(&drain.Server{Floor: 2 * time.Second, Quiet: -1}, ok)
+		c := dial(r).http2("")
+		synctest.Wait()
+		time.AfterFunc(999*time.Millisecond, func() {
+			synctest.Wait()
+			assert.Equal(t, []uint32{highestStream}, c.goAways(), "in the first half of the time to be spread over")
+			n := dial(r).http2("")
+			time.Sleep(time.Second)
+			n.get(1)
+			synctest.Wait()
+			assert.Empty(t, n.goAways())
+			time.Sleep(502 * time.Millisecond)
+			synctest.Wait()
+			assert.Equal(t, []uint32{highestStream, 1}, n.goAways())
+			n.Close()
+		})
+		report, took, err := r.drain(28 * time.Second)
+		require.NoError(t, err)
+		assert.Less(t, took, 4*time.Second)
+		assert.EqualValues(t, 2, report.GoAway)
+		r.nothingOpen()
+	})
+}
+
+// A connection whose preface or handshake is under way when the drain begins, or when
+// the listeners are closed, is served, told to go, and holds nothing: net/http's
+// Shutdown would not know of it (golang/go#81153).
+func TestHTTP2ConnectionsThatAreJustBeginning(t *testing.T) {
+	bothHTTP2(t, func(t *testing.T, start func(*drain.Server, http.HandlerFunc) *rig, dial func(*rig) *client) {
+		r := start(&drain.Server{Quiet: -1}, ok)
+		c := dial(r)
+		io.WriteString(c, h2Preface[:10])
+		time.AfterFunc(1500*time.Millisecond, func() {
+			h := c.http2(h2Preface[:10])
+			h.get(1)
+			<-h.end
+			assert.True(t, h.answered(1))
+			assert.Equal(t, []uint32{highestStream, 1}, h.goAways())
+		})
+		_, took, err := r.drain(28 * time.Second)
+		require.NoError(t, err)
+		assert.Equal(t, 2500*time.Millisecond, took)
+		r.nothingOpen()
+	})
+}
+
+// Marked streams are told when their client knows where not to come back.
+func TestHTTP2LongLivedStreamsAreToldAfterTheirClient(t *testing.T) {
+	bothHTTP2(t, func(t *testing.T, start func(*drain.Server, http.HandlerFunc) *rig, dial func(*rig) *client) {
+		r := start(&drain.Server{Floor: time.Second, Spread: -1}, drain.LongLived(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			<-r.Context().Done()
+		})).ServeHTTP)
+		c := dial(r).http2("")
+		c.mute = true
+		c.get(1)
+		synctest.Wait()
+		time.AfterFunc(300*time.Millisecond, func() {
+			assert.False(t, c.answered(1))
+			c.send(h2Ping, h2Ack, 0, c.of(h2Ping)[0].payload)
+			synctest.Wait()
+			assert.True(t, c.answered(1))
+			c.Close()
+		})
+		_, took, err := r.drain(28 * time.Second)
+		require.NoError(t, err)
+		assert.Equal(t, time.Second, took)
+		r.nothingOpen()
+	})
+}
+
+// The answer to a PING that nobody has sent says nothing.
+func TestHTTP2AnswerToNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := startH2C(t, &drain.Server{Spread: -1}, ok)
+		c := r.dial().http2("")
+		c.mute = true
+		c.send(h2Ping, h2Ack, 0, "lameduck")
+		synctest.Wait()
+		_, took, err := r.drain(28 * time.Second)
+		require.NoError(t, err)
+		assert.Equal(t, 3*time.Second, took)
+		r.nothingOpen()
+	})
+}
+
+// Where net/http cannot be given a connection of another type, its own GOAWAY has to
+// do, and the report says so.
+func TestHTTP2InOneStep(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := &rig{t: t, srv: &drain.Server{Spread: -1}, l: memnet.Listen(), served: make(chan error, 1)}
+		r.srv.HTTP = &http.Server{
+			Handler:   http.HandlerFunc(ok),
+			TLSConfig: &tls.Config{Certificates: []tls.Certificate{certificate(t)}, NextProtos: []string{"h2"}},
+			ConnState: func(nc net.Conn, _ http.ConnState) { assert.IsType(t, (*tls.Conn)(nil), nc) },
+		}
+		closed := memnet.Listen()
+		closed.Close()
+		require.ErrorIs(t, r.srv.HTTP.Serve(closed), net.ErrClosed) // sets TLSNextProto
+		delete(r.srv.HTTP.TLSNextProto, "unencrypted_http2")
+		go func() { r.served <- r.srv.ServeTLS(r.l, "", "") }()
+		c := r.dialHTTP2TLS().http2("")
+		c.get(1)
+		synctest.Wait()
+		assert.True(t, c.answered(1))
+		report, _, err := r.drain(28 * time.Second)
+		require.NoError(t, err)
+		assert.EqualValues(t, 1, report.GoAwayOnce)
+		assert.Zero(t, report.GoAway)
+		assert.Equal(t, []uint32{1}, c.goAways())
+		r.nothingOpen()
+	})
+}
+
+// What net/http gives handlers and hooks stays as it is.
+func TestHTTP2OverTLSIsAsNetHTTPHasIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cert := certificate(t)
+		var hooked sync.Map // the connections that ConnState has seen
+		r := &rig{t: t, srv: &drain.Server{Spread: -1}, l: memnet.Listen(), served: make(chan error, 1)}
+		r.srv.HTTP = &http.Server{
+			Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				assert.NotNil(t, r.Context().Value(http.ServerContextKey))
+				assert.Equal(t, "pipe", r.RemoteAddr)
+				if assert.NotNil(t, r.TLS) {
+					assert.Equal(t, "test", r.TLS.ServerName)
+					assert.Len(t, r.TLS.PeerCertificates, 1)
+					assert.True(t, r.TLS.HandshakeComplete)
+				}
+				if pusher, ok := w.(http.Pusher); assert.Equal(t, r.ProtoMajor == 2, ok) && ok {
+					assert.ErrorIs(t, pusher.Push("/", nil), http.ErrNotSupported, "switched off by the client")
+				}
+				w.Header().Set("Trailer", "End")
+				io.WriteString(w, r.Proto)
+				w.Header().Set("End", "trailer")
+			}),
+			HTTP2: &http.HTTP2Config{MaxConcurrentStreams: 7},
+			TLSConfig: &tls.Config{
+				GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return &cert, nil },
+				ClientAuth:     tls.RequireAnyClientCert,
+			},
+			ConnState: func(nc net.Conn, state http.ConnState) {
+				assert.IsType(t, (*tls.Conn)(nil), nc)
+				hooked.Store(nc, state)
+			},
+		}
+		go func() { r.served <- r.srv.ServeTLS(r.l, "", "") }()
+		config := clientTLS()
+		config.Certificates = []tls.Certificate{cert}
+		for _, protocol := range []string{"HTTP/2.0", "HTTP/1.1"} {
+			transport := &http.Transport{TLSClientConfig: config.Clone(), ForceAttemptHTTP2: protocol == "HTTP/2.0",
+				DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return r.l.Dial(ctx) }}
+			req, err := http.NewRequestWithContext(t.Context(), "GET", "https://test/", nil)
+			require.NoError(t, err)
+			resp, err := transport.RoundTrip(req)
+			require.NoError(t, err)
+			body, err := io.ReadAll(resp.Body)
+			require.NoError(t, err)
+			assert.Equal(t, protocol, string(body))
+			assert.Equal(t, "trailer", resp.Trailer.Get("End"))
+			transport.CloseIdleConnections()
+		}
+		synctest.Wait()
+		conns := 0
+		for _, state := range hooked.Range {
+			assert.Equal(t, http.StateClosed, state)
+			conns++
+		}
+		assert.Equal(t, 2, conns, "one connection is the same one in every call")
+
+		config.NextProtos = []string{"h2"}
+		nc, err := r.l.Dial(t.Context())
+		require.NoError(t, err)
+		tc := tls.Client(nc, config)
+		c := (&client{t, tc, bufio.NewReader(tc)}).http2("")
+		synctest.Wait()
+		assert.Contains(t, c.of(h2Settings)[0].payload, "\x00\x03\x00\x00\x00\x07", "MaxConcurrentStreams")
+		c.Close()
+
+		nc, err = r.l.Dial(t.Context())
+		require.NoError(t, err)
+		tc = tls.Client(nc, config)
+		io.WriteString(tc, "GET / HTTP/1.1\r\nHost: test\r\n\r\n") // is no preface
+		_, err = io.ReadAll(tc)
+		assert.NoError(t, err, "it is closed")
+
+		_, _, err = r.drain(time.Second)
+		require.NoError(t, err)
+		r.nothingOpen()
+	})
+}
+
+// Whatever net/http writes at that moment, nothing gets inside a frame or a header
+// block, under floods, resets and windows that are closed as well. The clients read
+// slowly: net/http flushes its buffer in the middle of frames.
+func TestHTTP2FarewellIsNeverInsideAFrame(t *testing.T) {
+	const clients, streams = 20, 40
+	block := strings.Repeat("x", 1000)
+	synctest.Test(t, func(t *testing.T) {
+		r := startH2C(t, &drain.Server{Floor: 400 * time.Millisecond, Quiet: -1}, func(w http.ResponseWriter, r *http.Request) {
+			io.Copy(io.Discard, r.Body)
+			for i := range 40 { // more than a frame holds
+				w.Header().Set("X-"+strconv.Itoa(i), block)
+			}
+			for range 5 {
+				io.WriteString(w, block)
+				w.(http.Flusher).Flush()
+			}
+		})
+		r.srv.HTTP.ErrorLog = log.New(io.Discard, "", 0)
+		var group sync.WaitGroup
+		for range clients {
+			c := r.dial()
+			c.br = bufio.NewReader(slowReader{c})
+			h := c.http2("")
+			group.Go(func() {
+				for i := uint32(1); i < 2*streams; i += 2 {
+					h.send(h2Headers, h2EndHeaders, i, postRoot)
+					h.send(h2Data, 0, i, block)
+					h.send(h2Ping, 0, 0, "floods!!")
+					if i%7 == 0 {
+						h.send(h2Settings, 0, 0, "\x00\x04\x00\x00\x00"+string(rune(i))) // almost no window
+						h.send(h2Settings, 0, 0, "\x00\x04\x7f\xff\xff\xff")
+					}
+					if i%11 == 0 {
+						h.send(h2RSTStream, 0, i, "\x00\x00\x00\x08")
+						continue
+					}
+					h.send(h2Data, h2EndStream, i, block)
+					h.send(h2WindowUpdate, 0, 0, "\x00\x00\x20\x00")
+				}
+				<-h.end
+				last := h.goAways()
+				assert.True(t, len(last) == 2 && last[0] == highestStream, "%v", last)
+			})
+		}
+		synctest.Wait()
+		report, _, err := r.drain(time.Hour)
+		group.Wait()
+		require.NoError(t, err)
+		assert.EqualValues(t, clients, report.GoAway)
+		r.nothingOpen()
+	})
+}
+
+// A slowReader takes a millisecond for each 100 bytes.
+type slowReader struct{ net.Conn }
+
+func (r slowReader) Read(p []byte) (int, error) {
+	time.Sleep(time.Millisecond)
+	return r.Conn.Read(p[:min(len(p), 100)])
+}
