@@ -175,6 +175,7 @@ func (w writer) Write(p []byte) (int, error) { return w.out.Write(p) }
 func TestFarewellBesideWrites(t *testing.T) {
 	for range 100 {
 		ours, theirs := net.Pipe()
+		said := make(chan struct{})
 		h := &http2Conn{Conn: ours, conn: &conn{srv: new(Server)}}
 		all := bytes.Repeat([]byte(settings+frame(frameHeaders, 0, 1, "head")+frame(frameContinuation, flagEndHeaders, 1, "er")+frame(0, 0, 1, "body")), 20)
 		go func() {
@@ -184,8 +185,11 @@ func TestFarewellBesideWrites(t *testing.T) {
 				h.Write(rest[:n])
 				rest = rest[n:]
 			}
+			<-said
+			h.Write([]byte(settings))
 		}()
 		go func() {
+			defer close(said)
 			h.due.Store(true)
 			h.say()
 		}()
@@ -193,7 +197,7 @@ func TestFarewellBesideWrites(t *testing.T) {
 		got.ReadFrom(theirs)
 		before, after, found := bytes.Cut(got.Bytes(), []byte(farewell))
 		require.True(t, found, "it is said, whoever writes at that moment")
-		require.Equal(t, string(all), string(before)+string(after))
-		require.True(t, boundaries(all)[len(before)])
+		require.Equal(t, string(all)+settings, string(before)+string(after))
+		require.True(t, boundaries(append(all, settings...))[len(before)])
 	}
 }

@@ -112,6 +112,8 @@ var (
 	pipelining = scenario{name: "slow readers that pipeline", oneWay: near, clients: 5,
 		kind: load.Kind{Method: http.MethodGet, MaxThink: 100 * time.Millisecond},
 		wrap: func(c net.Conn) net.Conn { return &pipeliningConn{Conn: c} }}
+	streaming = scenario{name: "streams of HTTP/2", oneWay: far, clients: 5,
+		kind: load.Kind{Proto: "h2c", Streams: 10, Streaming: true, MaxThink: 40 * time.Millisecond}, propagation: 500 * time.Millisecond}
 )
 
 func newMutations() []*mutation {
@@ -127,6 +129,7 @@ func newMutations() []*mutation {
 		{mechanism: "linger", scenario: idling, whole: mutant{Floor: short, Quiet: -1}},
 		{mechanism: "byte check", scenario: halting, whole: mutant{Floor: 300 * time.Millisecond, Quiet: -1, Linger: 300 * time.Millisecond}},
 		{mechanism: "staged close", scenario: pipelining, whole: mutant{Floor: short, Quiet: -1}},
+		{mechanism: "two steps", scenario: streaming, whole: mutant{Floor: time.Second, Within: 5 * time.Second}},
 	}
 }
 
@@ -300,8 +303,17 @@ func (r *mutantRun) client(ctx context.Context) {
 	c.Run(ctx)
 }
 
-func (r *mutantRun) dial(ctx context.Context) (net.Conn, error) {
-	c, err := new(net.Dialer).DialContext(ctx, "tcp", r.addr)
+func (r *mutantRun) dial(ctx context.Context) (c net.Conn, err error) {
+	dial := func() error {
+		c, err = new(net.Dialer).DialContext(ctx, "tcp", r.addr)
+		return nil
+	}
+	if r.scenario.kind.Streams == 0 {
+		dial()
+	} else { // each stream has a goroutine of its own, which is not inside the host
+		lost := r.lab.Do("client", dial)
+		err = errors.Join(err, lost)
+	}
 	if err == nil && r.scenario.wrap != nil {
 		c = r.scenario.wrap(c)
 	}
@@ -374,6 +386,7 @@ func (m mutant) serve() error {
 		return err
 	}
 	s := &drain.Server{Floor: m.Floor, Quiet: m.Quiet, Cap: m.Cap, Linger: m.Linger, HTTP: &http.Server{
+		Protocols: protocols("h2c"),
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			io.Copy(io.Discard, r.Body)
 			time.Sleep(mutantWork)

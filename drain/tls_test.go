@@ -26,15 +26,22 @@ import (
 	"github.com/lameduck-go/lameduck/internal/memnet"
 )
 
-// certificate returns a self-signed one.
-func certificate(t *testing.T) tls.Certificate {
-	t.Helper()
+// newCertificate returns a self-signed one.
+func newCertificate() (tls.Certificate, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	require.NoError(t, err)
+	if err != nil {
+		return tls.Certificate{}, err
+	}
 	template := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{"test"}, NotAfter: time.Now().AddDate(10, 0, 0)}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, err
+}
+
+func certificate(t *testing.T) tls.Certificate {
+	t.Helper()
+	cert, err := newCertificate()
 	require.NoError(t, err)
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
+	return cert
 }
 
 // startTLS is start for a server that speaks TLS.
