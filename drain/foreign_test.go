@@ -13,7 +13,6 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
-	"regexp"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -93,19 +92,15 @@ type replica struct {
 	served   chan error
 }
 
-// startReplica starts a server of h2 or, beside HTTP/1.1, of h2c.
+// startReplica starts a server of h2 or, beside HTTP/1.1, of h2c. Each request takes
+// three milliseconds.
 func startReplica(t *testing.T, proto string) *replica {
 	t.Helper()
 	r := &replica{served: make(chan error, 1)}
 	r.Server = &drain.Server{Floor: time.Second, HTTP: &http.Server{
 		Protocols: protocols(proto),
 		TLSConfig: &tls.Config{Certificates: []tls.Certificate{certificate(t)}},
-		Handler: http.HandlerFunc(func(w http.ResponseWriter, r2 *http.Request) {
-			io.Copy(io.Discard, r2.Body)
-			time.Sleep(3 * time.Millisecond)
-			io.WriteString(w, "ok")
-			r.answered.Add(1)
-		}),
+		Handler:   http.HandlerFunc(r.answer),
 	}}
 	l := listen(t, "tcp", "127.0.0.1:0")
 	r.addr = l.Addr().String()
@@ -113,6 +108,14 @@ func startReplica(t *testing.T, proto string) *replica {
 	return r
 }
 
+func (r *replica) answer(w http.ResponseWriter, req *http.Request) {
+	io.Copy(io.Discard, req.Body)
+	time.Sleep(3 * time.Millisecond)
+	io.WriteString(w, "ok")
+	r.answered.Add(1)
+}
+
+// drain drains the replica, and returns its report.
 func (r *replica) drain(t *testing.T) drain.Report {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
@@ -123,48 +126,29 @@ func (r *replica) drain(t *testing.T) drain.Report {
 	return report
 }
 
-// TestHTTP2ClientsOfOthers has curl and h2load send requests while one server leaves
-// and another takes its place half a second later.
-func TestHTTP2ClientsOfOthers(t *testing.T) {
-	for _, tt := range []struct {
-		client, proto string
-		args          []string
-	}{
-		{"curl", "h2c", []string{"--http2-prior-knowledge", "--data", "body", "-sSv", "-w", "%{http_code} %{http_version}\n", "-o", "/dev/null"}},
-		{"curl", "h2", []string{"--http2", "--insecure", "--data", "body", "-sSv", "-w", "%{http_code} %{http_version}\n", "-o", "/dev/null"}},
-		{"h2load", "h2c", []string{"-n", "6000", "-c", "4", "-m", "5"}},
-		{"h2load", "h2", []string{"-n", "6000", "-c", "4", "-m", "5"}},
-	} {
-		t.Run(tt.client+" "+tt.proto, func(t *testing.T) {
-			path := program(t, tt.client)
-			old, next := startReplica(t, tt.proto), startReplica(t, tt.proto)
-			f := forward(t, old.addr)
-			url := map[string]string{"h2": "https", "h2c": "http"}[tt.proto] + "://" + f.Addr().String() + "/"
-			if tt.client == "curl" {
-				url += "[1-500]"
-			}
-			var out, stderr bytes.Buffer
-			cmd := exec.CommandContext(t.Context(), path, append(tt.args, url)...)
-			cmd.Stdout, cmd.Stderr = &out, &stderr
-			require.NoError(t, cmd.Start())
-			time.Sleep(500 * time.Millisecond) // some requests in, and not half of them
-			time.AfterFunc(500*time.Millisecond, func() { f.to.Store(&next.addr) })
-			report := old.drain(t)
-			err := cmd.Wait()
-			answered := old.answered.Load() + next.answered.Load()
-			t.Logf("%v; told %d; %d and %d answered", err, report.GoAway, old.answered.Load(), next.answered.Load())
-			next.drain(t)
-			if tt.client == "curl" {
-				assert.NoError(t, err)
-				assert.Equal(t, 500, strings.Count(out.String(), "200 2\n"), "%s", &stderr)
-				assert.NotRegexp(t, regexp.MustCompile("(?i)retry"), stderr.String())
-				assert.EqualValues(t, 500, answered)
-			} else {
-				t.Log(out.String(), stderr.String())
-				assert.Contains(t, out.String(), fmt.Sprintf("%d succeeded", answered))
-			}
-			assert.NotZero(t, next.answered.Load())
-			assert.NotZero(t, report.GoAway)
-		})
+// TestHTTP2CurlMovesOn has curl send requests on one connection while a server leaves
+// and another takes its place half a second later. It is for TLS: over h2c curl 7.88,
+// Debian's, sends no second request on a connection to any server.
+func TestHTTP2CurlMovesOn(t *testing.T) {
+	const requests = 500
+	curl := program(t, "curl")
+	old, next := startReplica(t, "h2"), startReplica(t, "h2")
+	f := forward(t, old.addr)
+	cmd := exec.CommandContext(t.Context(), curl, "--http2", "--insecure", "--data", "body", "-sSv", "-o", os.DevNull,
+		"-w", "%{http_code} %{http_version}\n", fmt.Sprintf("https://%v/[1-%d]", f.Addr(), requests))
+	var out, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &stderr
+	require.NoError(t, cmd.Start())
+	for old.answered.Load() < 20 {
+		time.Sleep(time.Millisecond)
 	}
+	time.AfterFunc(500*time.Millisecond, func() { f.to.Store(&next.addr) })
+	report := old.drain(t)
+	assert.NoError(t, cmd.Wait())
+	assert.Equal(t, requests, strings.Count(out.String(), "200 2\n"))
+	assert.NotContains(t, strings.ToLower(stderr.String()), "retry")
+	assert.EqualValues(t, requests, old.answered.Load()+next.answered.Load())
+	assert.NotZero(t, next.answered.Load())
+	assert.NotZero(t, report.GoAway)
+	next.drain(t)
 }

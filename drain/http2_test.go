@@ -428,7 +428,7 @@ func TestHTTP2OverTLSIsAsNetHTTPHasIt(t *testing.T) {
 			assert.Equal(t, "trailer", resp.Trailer.Get("End"))
 			transport.CloseIdleConnections()
 		}
-		synctest.Wait()
+		time.Sleep(10 * time.Second) // a close_notify that nobody reads takes its time
 		conns := 0
 		for _, state := range hooked.Range {
 			assert.Equal(t, http.StateClosed, state)
