@@ -426,6 +426,7 @@ func TestHTTP2OverTLSIsAsNetHTTPHasIt(t *testing.T) {
 			require.NoError(t, err)
 			assert.Equal(t, protocol, string(body))
 			assert.Equal(t, "trailer", resp.Trailer.Get("End"))
+			synctest.Wait() // the client's connection is idle
 			transport.CloseIdleConnections()
 		}
 		time.Sleep(10 * time.Second) // a close_notify that nobody reads takes its time
