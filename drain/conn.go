@@ -18,10 +18,15 @@ import (
 	"github.com/lameduck-go/lameduck/internal/sock"
 )
 
-// stagedWait is for how long a client that was told to go may still send before its
-// connection is closed both ways. It is net/http's own time for the cases in which
-// it does the same.
-const stagedWait = 500 * time.Millisecond
+const (
+	// stagedWait is for how long a client that was told to go may still send before
+	// its connection is closed both ways. It is net/http's own time for the cases in
+	// which it does the same.
+	stagedWait = 500 * time.Millisecond
+	// stalled is for how long a client may take none of what was sent to it before
+	// its connection is closed all the same.
+	stalled = 5 * time.Second
+)
 
 // lookWait is for how long a connection is read once more that cannot say whether
 // bytes wait. It has to be longer than a goroutine may be kept from running between
@@ -307,7 +312,9 @@ func (c *conn) NetConn() net.Conn { return c.Conn }
 func (c *conn) Close() error {
 	c.mu.Lock()
 	taken := c.is(hijacked)
-	staged := c.told && !taken && c.srv.in() < cutting && c.srv.has(stagedClose)
+	in := c.srv.in()
+	told := c.told || c.http2 != nil && in != serving
+	staged := told && !taken && in < cutting && c.srv.has(stagedClose)
 	c.leaving = c.leaving || staged
 	c.mu.Unlock()
 	if staged {
@@ -323,14 +330,28 @@ func (c *conn) Close() error {
 // closeStaged ends this side of the connection and reads what the client still
 // sends, until it has closed its own (RFC 9112, section 9.6). Closing a socket in
 // which bytes wait, those of a pipelined request say, resets it, and a reset
-// destroys what is left of the answer before.
+// destroys what is left of the answer before. One that takes its time over a large
+// answer sends for longer, as in HTTP/2 that it has room for more; it has it for as
+// long as it takes something, or until the cut closes the connection.
 func (c *conn) closeStaged() {
 	cw, ok := c.Conn.(interface{ CloseWrite() error })
 	if !ok || cw.CloseWrite() != nil {
 		return
 	}
-	c.Conn.SetReadDeadline(time.Now().Add(stagedWait))
-	io.Copy(io.Discard, struct{ io.Reader }{c.Conn})
+	unsent, since := sock.Unsent(c.Conn), time.Now()
+	for c.srv.in() < cutting {
+		c.Conn.SetReadDeadline(time.Now().Add(stagedWait))
+		if _, err := io.Copy(io.Discard, struct{ io.Reader }{c.Conn}); !errors.Is(err, os.ErrDeadlineExceeded) {
+			return
+		}
+		left := sock.Unsent(c.Conn)
+		if left < unsent {
+			unsent, since = left, time.Now()
+		}
+		if left == 0 || time.Since(since) >= stalled {
+			return
+		}
+	}
 }
 
 // ended notes that nothing will come on c any more.
@@ -342,9 +363,7 @@ func (c *conn) ended() {
 	c.closed = true
 	gone := c.goneLocked()
 	c.endNoticeLocked()
-	if h := c.http2; h != nil && h.timer != nil {
-		h.timer.Stop()
-	}
+	c.endGoAwayLocked()
 	c.mu.Unlock()
 	if gone {
 		c.srv.remove(c)

@@ -94,9 +94,11 @@ func (c *conn) describe(now int64) []string {
 func (s *Server) closeHTTP() {
 	if s.HTTP != nil {
 		go func() {
-			ctx, cancel := context.WithCancel(context.Background())
-			cancel()
-			s.HTTP.Shutdown(ctx) // for the functions of RegisterOnShutdown
+			if !s.shutdownBegun { // it is for the functions of RegisterOnShutdown
+				ctx, cancel := context.WithCancel(context.Background())
+				cancel()
+				s.HTTP.Shutdown(ctx)
+			}
 			s.HTTP.Close()
 		}()
 	}

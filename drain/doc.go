@@ -46,9 +46,15 @@
 // Both kinds, HTTP/2 over TLS and without it, are served by net/http, through a
 // connection that follows the frames so that the first GOAWAY gets in between two of
 // them. It is put there by way of [http.Server.TLSNextProto], when Serve is called
-// first. Where that has other functions than those of net/http or of a current
-// golang.org/x/net/http2, net/http's single step has to do, and the report says so.
+// first: of its functions the one for HTTP/2 without TLS, as net/http and a current
+// golang.org/x/net/http2 have it there, serves both, and one that a caller has put
+// around that for "h2" is not called. Where there is none net/http's single step has
+// to do, and the report says so.
 // HTTP/2 by golang.org/x/net/http2/h2c.NewHandler is a hijacked connection.
+//
+// A client that reads a large answer slowly may not have been told when its time is
+// over, since the GOAWAY is behind the answer. It is given ten seconds more, and on
+// Linux the connection is not closed for as long as it takes of what was sent.
 //
 // # Limits
 //
@@ -58,10 +64,13 @@
 // therefore told by its next answer, or lingers. Closing an idle connection can
 // always cross a request that is on its way (RFC 9112, section 9.5); on Unix a last
 // look into the socket makes that unlikely, or a last read where the listener's
-// connections neither are sockets nor have a NetConn method that leads to one. A Connection header that a
-// handler sets itself, and a 103 that it sends first, win over ours. Half of a
-// pipelined request that came in one packet with the request before is not seen by
-// that look.
+// connections neither are sockets nor have a NetConn method that leads to one. Half
+// of a pipelined request that came in one packet with the request before is not seen
+// by that look.
+//
+// A Connection header that a handler sets itself, and a 103 that it sends first, win
+// over ours. In HTTP/2 a 103 to a request that comes after its client was told
+// carries the header, which curl takes for an error.
 //
 // That no handshake begins while the accept queue is emptied takes Linux and a
 // listener of [Listen].

@@ -345,6 +345,7 @@ func (s *Server) shutdown(ctx context.Context, cancelAt time.Time) bool {
 	polite, stop := context.WithCancel(ctx)
 	defer stop()
 	done := make(chan struct{})
+	s.shutdownBegun = true
 	go func() {
 		defer close(done)
 		s.HTTP.Shutdown(polite)

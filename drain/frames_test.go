@@ -135,7 +135,7 @@ func FuzzFarewell(f *testing.F) {
 	f.Add([]byte("HTTP/1.1 400 Bad Request\r\n\r\n"), uint64(4), uint16(0))
 	f.Fuzz(func(t *testing.T, stream []byte, seed uint64, due uint16) {
 		var out bytes.Buffer
-		h := &http2Conn{Conn: writer{out: &out}, conn: &conn{srv: new(Server)}}
+		h := &http2Conn{Conn: writer{out: &out}, conn: &conn{srv: new(Server), http2: &http2{over: true}}}
 		random := rand.New(rand.NewPCG(seed, 0))
 		for rest := stream; len(rest) > 0; {
 			if len(stream)-len(rest) >= int(due) && !h.due.Load() && h.conn.srv.counters.goAway.Load() == 0 {
@@ -176,7 +176,7 @@ func TestFarewellBesideWrites(t *testing.T) {
 	for range 100 {
 		ours, theirs := net.Pipe()
 		said := make(chan struct{})
-		h := &http2Conn{Conn: ours, conn: &conn{srv: new(Server)}}
+		h := &http2Conn{Conn: ours, conn: &conn{srv: new(Server), http2: &http2{over: true}}}
 		all := bytes.Repeat([]byte(settings+frame(frameHeaders, 0, 1, "head")+frame(frameContinuation, flagEndHeaders, 1, "er")+frame(0, 0, 1, "body")), 20)
 		go func() {
 			defer ours.Close()

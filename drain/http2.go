@@ -5,19 +5,27 @@ package drain
 
 import (
 	"crypto/tls"
+	"errors"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/lameduck-go/lameduck/internal/sock"
 )
 
 const (
 	// goAwayWait is how long an HTTP/2 client may take to confirm that it has been
 	// told to go. It has to be a round trip.
 	goAwayWait = 2 * time.Second
+	// goAwayWaits is how often it is given that time again while it has answers to
+	// read, behind which it has not yet been told.
+	goAwayWaits = 5
 
 	// clientPreface is how HTTP/2 begins (RFC 9113, section 3.4).
 	clientPreface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
@@ -46,8 +54,9 @@ type http2 struct {
 	idle    bool               // net/http says that no stream is open
 	streams map[uint32]request // those whose handler runs
 	settled bool               // when it is told to go
-	timer   *time.Timer        // until it is, and then until it has had its time; nil: not settled
-	over    bool               // the client knows that it is to go, or has had its time
+	timer   *time.Timer        // until it is told, and then until it has had its time; nil: neither
+	waits   int                // how often its time has been over, and given once more
+	over    bool               // it knows that it is to go, or has had its time
 }
 
 // goneLocked reports whether the client opens no new stream, as far as can be known:
@@ -61,9 +70,10 @@ type http2Conn struct {
 	conn     *conn
 	in       frames // by net/http's one goroutine that reads
 
-	due atomic.Bool // the farewell is to be written
-	mu  sync.Mutex  // guards what follows and held while writing
-	out frames
+	due  atomic.Bool // the farewell is to be written
+	said atomic.Bool // it has been, or is just being
+	mu   sync.Mutex  // guards what follows and is held while writing
+	out  frames
 }
 
 // Write writes p, and the farewell at the first right moment if that is due. A busy
@@ -73,7 +83,9 @@ func (h *http2Conn) Write(p []byte) (n int, err error) {
 	h.mu.Lock()
 	if h.due.Load() {
 		if to, ok := h.out.toBoundary(p); ok {
-			n, err = h.write(p[:to])
+			if to > 0 {
+				n, err = h.write(p[:to])
+			}
 			h.sayLocked()
 		}
 	}
@@ -92,7 +104,7 @@ func (h *http2Conn) Write(p []byte) (n int, err error) {
 func (h *http2Conn) write(p []byte) (n int, err error) {
 	n, err = h.Conn.Write(p)
 	h.out.follow(p[:n])
-	if err != nil {
+	if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) { // net/http may go on after a deadline
 		h.out.lost = true
 	}
 	return n, err
@@ -108,29 +120,34 @@ func (h *http2Conn) say() {
 }
 
 func (h *http2Conn) sayLocked() {
-	if h.out.goAway { // net/http's own says more, and may be followed by none that says less
-		h.due.Store(false)
+	if h.out.goAway || h.out.lost { // net/http's own may be followed by none that says less
+		if h.due.Swap(false) {
+			h.conn.srv.counters.goAwayOnce.Add(1)
+			h.conn.goAwayOver()
+		}
 		return
 	}
 	if !h.out.boundary() || !h.due.Swap(false) {
 		return
 	}
+	h.said.Store(true)
+	h.conn.srv.counters.goAway.Add(1)
 	if n, err := io.WriteString(h.Conn, farewell); err != nil {
+		h.conn.srv.counters.goAway.Add(-1)
 		h.out.lost = true
 		if n > 0 { // half a frame is in the way of whatever net/http writes next
 			h.Conn.Close()
 		}
-		return
 	}
-	h.conn.srv.counters.goAway.Add(1)
+	h.conn.goAwaySaid()
 }
 
 // Read looks for the answer to the farewell.
 func (h *http2Conn) Read(p []byte) (int, error) {
 	n, err := h.Conn.Read(p)
-	acked := h.in.acked
+	h.in.acked = false
 	h.in.follow(p[:n])
-	if h.in.acked && !acked {
+	if h.in.acked && h.said.Load() {
 		h.conn.goAwayOver()
 	}
 	return n, err
@@ -153,11 +170,12 @@ func (u unencrypted) UnencryptedNetConn() net.Conn { return u.Conn }
 // net/http finds the functions to serve them in a field, and may have its own
 // there. If there is none for any type of connection, all stays as it is.
 func (s *Server) wrapHTTP2() {
-	protos := s.HTTP.TLSNextProto
-	serve := protos[unencryptedProto]
+	serve := s.HTTP.TLSNextProto[unencryptedProto]
 	if serve == nil {
 		return
 	}
+	protos := maps.Clone(s.HTTP.TLSNextProto) // it may be the caller's, and another server's
+	s.HTTP.TLSNextProto = protos
 	protos[unencryptedProto] = func(srv *http.Server, t *tls.Conn, h http.Handler) {
 		nc, ok := t.NetConn().(interface{ UnencryptedNetConn() net.Conn })
 		if !ok {
@@ -201,24 +219,25 @@ func readPreface(t *tls.Conn) bool {
 	return err == nil && string(got) == clientPreface
 }
 
-// speaksHTTP2 notes that net/http is about to serve HTTP/2 on c through conn.
-func (c *conn) speaksHTTP2(conn *http2Conn) {
+// speaksHTTP2 notes that net/http is about to serve HTTP/2 on c, through h.
+func (c *conn) speaksHTTP2(h *http2Conn) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.srv.has(twoSteps) {
-		conn = nil
+		h = nil
 	}
-	c.isHTTP2Locked(conn)
-	if c.srv.in() >= lingering {
-		c.goAwayLocked(c.srv.newcomersSpread())
-	}
+	c.isHTTP2Locked(h)
 }
 
 // isHTTP2Locked notes that c speaks HTTP/2.
-func (c *conn) isHTTP2Locked(conn *http2Conn) {
-	if c.http2 == nil {
-		c.http2 = &http2{conn: conn, streams: map[uint32]request{}}
-		c.srv.http2.Add(1)
+func (c *conn) isHTTP2Locked(h *http2Conn) {
+	if c.http2 != nil {
+		return
+	}
+	c.http2 = &http2{conn: h, streams: map[uint32]request{}}
+	c.srv.http2.Add(1)
+	if c.srv.in() >= lingering {
+		c.goAwayLocked(c.srv.newcomersSpread() / 2)
 	}
 }
 
@@ -254,31 +273,62 @@ func (c *conn) goAwayLocked(within time.Duration) {
 
 // goAway tells an HTTP/2 client to go.
 func (c *conn) goAway() {
-	c.mu.Lock()
-	if c.closed {
-		c.mu.Unlock()
-		return
-	}
-	h := c.http2
-	h.timer = time.AfterFunc(goAwayWait, c.goAwayOver)
-	c.mu.Unlock()
-	h.conn.due.Store(true)
-	h.conn.say() // not under mu: it waits for a client that does not read
+	h := c.http2.conn // does not change
+	h.due.Store(true)
+	h.say() // not under mu: it waits for a client that does not read
 }
 
-// goAwayOver notes that an HTTP/2 client knows that it is to go, or has had its time.
-func (c *conn) goAwayOver() {
+// goAwaySaid gives an HTTP/2 client time from now on to confirm that it was told.
+func (c *conn) goAwaySaid() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if h := c.http2; !h.over && !c.closed {
+		h.timer = time.AfterFunc(goAwayWait, c.goAwayLate)
+	}
+}
+
+// goAwayLate is called when an HTTP/2 client has not confirmed in time that it was
+// told. While it has answers to read, the farewell may be behind them.
+func (c *conn) goAwayLate() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	h := c.http2
-	if !h.settled { // an answer to a PING that was not sent
+	busy := !h.idle || len(h.streams) > 0 || sock.Unsent(c.Conn) > 0
+	if busy && h.waits < goAwayWaits && !c.closed {
+		h.waits++
+		h.timer.Reset(goAwayWait)
 		return
 	}
-	if h.conn.due.Swap(false) {
-		c.srv.counters.goAwayOnce.Add(1)
-	}
-	h.timer.Stop()
+	c.goAwayOverLocked()
+}
+
+// goAwayOver notes that an HTTP/2 client knows that it is to go.
+func (c *conn) goAwayOver() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.goAwayOverLocked()
+}
+
+func (c *conn) goAwayOverLocked() {
+	h := c.http2
 	h.over = true
+	if h.timer != nil {
+		h.timer.Stop()
+	}
 	c.giveNoticeLocked(0)
 	c.srv.wake()
+}
+
+// endGoAwayLocked is called when c has ended.
+func (c *conn) endGoAwayLocked() {
+	h := c.http2
+	if h == nil {
+		return
+	}
+	if h.timer != nil {
+		h.timer.Stop()
+	}
+	if h.conn != nil && h.conn.due.Swap(false) {
+		c.srv.counters.goAwayOnce.Add(1)
+	}
 }

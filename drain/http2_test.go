@@ -15,6 +15,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -518,4 +519,22 @@ type slowReader struct{ net.Conn }
 func (r slowReader) Read(p []byte) (int, error) {
 	time.Sleep(time.Millisecond)
 	return r.Conn.Read(p[:min(len(p), 100)])
+}
+
+// The functions of RegisterOnShutdown are called once, also when the last phase comes
+// to the cut.
+func TestHTTP2CutDoesNotShutDownAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var calls atomic.Int32
+		r := startH2C(t, &drain.Server{Spread: -1}, ok)
+		r.srv.HTTP.RegisterOnShutdown(func() { calls.Add(1) })
+		c := r.dial().http2("")
+		c.mute = true
+		synctest.Wait()
+		_, took, err := r.drain(3100 * time.Millisecond) // Shutdown's second begins after two of ours
+		require.NoError(t, err)
+		assert.Equal(t, 3100*time.Millisecond*19/20, took)
+		synctest.Wait()
+		assert.EqualValues(t, 1, calls.Load())
+	})
 }

@@ -4,7 +4,6 @@
 package drain_test
 
 import (
-	"context"
 	"crypto/tls"
 	"io"
 	"net"
@@ -80,25 +79,9 @@ func serveHTTP2(b *testing.B, proto string, h http.Handler, requests int) {
 		return took, float64(after.Mallocs-before.Mallocs) / float64(streams*requests)
 	}
 	for b.Loop() {
-		theirs := server()
-		rivalAddr, endRival := rival{serveBy(proto, theirs.Serve, theirs.ServeTLS), theirs.Shutdown}.start(b)
-		s := &drain.Server{HTTP: server(), Floor: -1, Quiet: -1, Linger: -1, Spread: -1}
-		oursAddr, endOurs := rival{serveBy(proto, s.Serve, s.ServeTLS), func(ctx context.Context) error {
-			_, err := s.Drain(ctx)
-			return err
-		}}.start(b)
-		var ratios, extra []float64
-		for range rounds {
-			r, rm := measure(rivalAddr)
-			o, om := measure(oursAddr)
-			ratios = append(ratios, float64(r)/float64(o))
-			extra = append(extra, om-rm)
-		}
-		endRival()
-		endOurs()
-		b.ReportMetric(median(ratios), "throughput/net-http")
-		b.ReportMetric(median(extra), "extra-allocs/request")
-		b.ReportMetric(0, "ns/op")
+		theirs, s := server(), &drain.Server{HTTP: server(), Floor: -1, Quiet: -1, Linger: -1, Spread: -1}
+		compare(b, rival{serveBy(proto, theirs.Serve, theirs.ServeTLS), theirs.Shutdown},
+			rival{serveBy(proto, s.Serve, s.ServeTLS), drainer(s)}, rounds, measure)
 	}
 }
 

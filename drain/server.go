@@ -88,7 +88,7 @@ type Server struct {
 	// that Drain is given. Connections that are accepted after Drain's call are told
 	// once the accept window is closed, within a second. HTTP/2 clients are told to
 	// go by themselves in the first half of either time, and their handlers once the
-	// client has confirmed it.
+	// client has confirmed it. An idle one is not closed before.
 	Spread time.Duration
 
 	// FailureThreshold makes the accept window wait, within the cap, until every
@@ -133,20 +133,21 @@ type Server struct {
 	report   Report
 	drainErr error
 
-	windowClosed chan struct{} // closed when no listener is open any more
-	changed      chan struct{} // capacity 1: something that a waiting drain looks at
-	phase        atomic.Int32  // a phase; written by enter only
-	t0           int64         // the clock at Drain's call; set before phase leaves serving, as floor and spread are
-	floor        time.Duration
-	spread       time.Duration
-	closedAt     int64        // the clock when the listeners were closed; Drain's goroutine only
-	epoch        time.Time    // what clock counts from; set by setup
-	lastNew      atomic.Int64 // the clock when traffic last came on a new connection; 0: never
-	gap          atomic.Int64 // the longest time between two such of late, in the accept window
-	counters     counters
-	probers      probers
-	http2        atomic.Int64 // open connections that speak HTTP/2
-	off          mechanism    // set by tests only
+	windowClosed  chan struct{} // closed when no listener is open any more
+	changed       chan struct{} // capacity 1: something that a waiting drain looks at
+	phase         atomic.Int32  // a phase; written by enter only
+	t0            int64         // the clock at Drain's call; set before phase leaves serving, as floor and spread are
+	floor         time.Duration
+	spread        time.Duration
+	shutdownBegun bool         // HTTP.Shutdown was called; Drain's goroutine only
+	closedAt      int64        // the clock when the listeners were closed; Drain's goroutine only
+	epoch         time.Time    // what clock counts from; set by setup
+	lastNew       atomic.Int64 // the clock when traffic last came on a new connection; 0: never
+	gap           atomic.Int64 // the longest time between two such of late, in the accept window
+	counters      counters
+	probers       probers
+	http2         atomic.Int64 // open connections that speak HTTP/2
+	off           mechanism    // set by tests only
 
 	mu        sync.Mutex // guards what follows
 	draining  bool       // Drain was called

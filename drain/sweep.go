@@ -29,7 +29,7 @@ const (
 // among them: Shutdown sends them their GOAWAY.
 func (s *Server) sweep(now int64, late bool) (next time.Time, left int) {
 	for _, c := range s.snapshot() {
-		if c.waitsForShutdown() {
+		if c.waitsForShutdown(late) {
 			continue
 		}
 		left++
@@ -40,12 +40,13 @@ func (s *Server) sweep(now int64, late bool) (next time.Time, left int) {
 	return next, left
 }
 
-// waitsForShutdown reports whether nothing happens on c but Shutdown's GOAWAY.
-func (c *conn) waitsForShutdown() bool {
+// waitsForShutdown reports whether nothing happens on c but Shutdown's GOAWAY. When it
+// is late that is not put off for a client that does not confirm that it was told.
+func (c *conn) waitsForShutdown(late bool) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	h := c.http2
-	return h != nil && h.idle && len(h.streams) == 0 && h.goneLocked()
+	return h != nil && h.idle && len(h.streams) == 0 && (late || h.goneLocked())
 }
 
 // sweep ends c when it has been idle or silent for long enough, or, when it is

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Lameduck Authors
 
-// Package sock looks into a connection's socket without reading from it.
+// Package sock looks into a connection's socket without reading from it or writing
+// to it.
 package sock
 
 import (
@@ -25,6 +26,24 @@ const (
 // TLS have. A connection that has no socket, or a system that has no such call,
 // yields [Unknown].
 func Peek(c net.Conn) State {
+	state := Unknown
+	if !control(c, func(fd uintptr) { state = peek(fd) }) {
+		return Closed
+	}
+	return state
+}
+
+// Unsent returns how many bytes that were written to c the peer has not yet
+// acknowledged, or 0 where that cannot be told.
+func Unsent(c net.Conn) int {
+	n := 0
+	control(c, func(fd uintptr) { n = unsent(fd) })
+	return n
+}
+
+// control calls f with the socket of c, if it has one, and reports false if that is
+// closed.
+func control(c net.Conn, f func(fd uintptr)) bool {
 	for {
 		inner, ok := c.(interface{ NetConn() net.Conn })
 		if !ok {
@@ -34,15 +53,8 @@ func Peek(c net.Conn) State {
 	}
 	sc, ok := c.(syscall.Conn)
 	if !ok {
-		return Unknown
+		return true
 	}
 	raw, err := sc.SyscallConn()
-	if err != nil {
-		return Closed
-	}
-	state := Unknown
-	if err := raw.Control(func(fd uintptr) { state = peek(fd) }); err != nil {
-		return Closed
-	}
-	return state
+	return err == nil && raw.Control(f) == nil
 }
