@@ -51,6 +51,10 @@ func TestLossesHTTP2(t *testing.T) {
 	}
 	for _, proto := range []string{"h2c", "h2"} {
 		for _, load := range http2Loads(proto) {
+			if raced() {
+				load.kind.Name += ", a third of them"
+				load.kind.Clients /= 3
+			}
 			t.Run(load.kind.Name, func(t *testing.T) {
 				stop := watchClock()
 				cells := newCells(load, http2Modes, propagation)
