@@ -249,25 +249,12 @@ func (s *Server) quietAt(idle bool) time.Time {
 		return at
 	}
 	if last := s.lastNew.Load(); last != 0 {
-		rare := time.Duration(s.gap.Load())
-		at = later(at, s.at(last).Add(min(max(quiet, 2*rare), 3*quiet)))
+		at = later(at, s.at(last).Add(quiet))
 	}
 	if !idle {
 		at = later(at, t0.Add(quiet))
 	}
 	return at
-}
-
-// noteNew notes that a new connection has brought traffic, and in the accept window
-// how long after the one before: the longest such gap of late, which fades. Near the
-// end of the propagation few clients are left that do not know, and they come seldom.
-func (s *Server) noteNew() {
-	now := s.clock()
-	last := s.lastNew.Swap(now)
-	if s.in() != serving && last > s.t0 {
-		gap := s.gap.Load() // two connections at one instant may both go by it
-		s.gap.Store(max(now-last, gap-gap/4))
-	}
 }
 
 // closeListeners closes every listener once its accept queue is empty: first they

@@ -46,7 +46,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer c.end(r, id)
 	first := !probe && !c.set(traffic)
 	if first {
-		s.noteNew()
+		s.lastNew.Store(s.clock())
 	}
 	if p := s.in(); p != serving {
 		s.counters.served(p, first, probe)

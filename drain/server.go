@@ -56,10 +56,11 @@ type Server struct {
 	Floor time.Duration
 
 	// Quiet is how long no new connection may have brought traffic before the
-	// accept window ends. Where they come seldom it is twice the longest gap between
-	// two of them of late, and at most three times Quiet. It counts from Drain's
-	// call unless the server was idle by then, so a server without traffic need not
-	// wait. Zero means DefaultQuiet; negative means that the floor alone decides.
+	// accept window ends. It counts from Drain's call unless the server was idle
+	// by then, so a server without traffic need not wait. It is evidence and no
+	// promise: where balancers take longer than the floor to notice, a client that
+	// dials seldom may come after it. Zero means DefaultQuiet; negative means that
+	// the floor alone decides.
 	Quiet time.Duration
 
 	// Cap is the longest the accept window may last, traffic or not. Zero means
@@ -143,7 +144,6 @@ type Server struct {
 	closedAt      int64        // the clock when the listeners were closed; Drain's goroutine only
 	epoch         time.Time    // what clock counts from; set by setup
 	lastNew       atomic.Int64 // the clock when traffic last came on a new connection; 0: never
-	gap           atomic.Int64 // the longest time between two such of late, in the accept window
 	counters      counters
 	probers       probers
 	http2         atomic.Int64 // open connections that speak HTTP/2
