@@ -18,7 +18,7 @@ import (
 // Defaults for the fields of [Server].
 const (
 	DefaultFloor  = 5 * time.Second // inside Kubernetes; outside it there is none
-	DefaultQuiet  = 1 * time.Second
+	DefaultQuiet  = 2 * time.Second
 	DefaultCap    = 15 * time.Second // when Drain's context has no deadline
 	DefaultLinger = 2 * time.Second
 	DefaultSilent = 2 * time.Second
