@@ -314,11 +314,11 @@ func (c *conn) Close() error {
 	taken := c.is(hijacked)
 	in := c.srv.in()
 	told := c.told || c.http2 != nil && in != serving
-	staged := told && !taken && in < cutting && c.srv.has(stagedClose)
+	staged, isHTTP2 := told && !taken && in < cutting && c.srv.has(stagedClose), c.http2 != nil
 	c.leaving = c.leaving || staged
 	c.mu.Unlock()
 	if staged {
-		c.closeStaged()
+		c.closeStaged(isHTTP2)
 	}
 	err := c.Conn.Close()
 	if taken {
@@ -332,8 +332,9 @@ func (c *conn) Close() error {
 // which bytes wait, those of a pipelined request say, resets it, and a reset
 // destroys what is left of the answer before. One that takes its time over a large
 // answer sends for longer, as in HTTP/2 that it has room for more; it has it for as
-// long as it takes something, or until the cut closes the connection.
-func (c *conn) closeStaged() {
+// long as it takes something, or in HTTP/2 sends something, since all that it has to
+// take may be in its own kernel, or until the cut closes the connection.
+func (c *conn) closeStaged(isHTTP2 bool) {
 	cw, ok := c.Conn.(interface{ CloseWrite() error })
 	if !ok || cw.CloseWrite() != nil {
 		return
@@ -341,14 +342,16 @@ func (c *conn) closeStaged() {
 	unsent, since := sock.Unsent(c.Conn), time.Now()
 	for c.srv.in() < cutting {
 		c.Conn.SetReadDeadline(time.Now().Add(stagedWait))
-		if _, err := io.Copy(io.Discard, struct{ io.Reader }{c.Conn}); !errors.Is(err, os.ErrDeadlineExceeded) {
+		sent, err := io.Copy(io.Discard, struct{ io.Reader }{c.Conn})
+		if !errors.Is(err, os.ErrDeadlineExceeded) {
 			return
 		}
+		sends := isHTTP2 && sent > 0
 		left := sock.Unsent(c.Conn)
-		if left < unsent {
+		if left < unsent || sends {
 			unsent, since = left, time.Now()
 		}
-		if left == 0 || time.Since(since) >= stalled {
+		if left == 0 && !sends || time.Since(since) >= stalled {
 			return
 		}
 	}

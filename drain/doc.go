@@ -53,8 +53,8 @@
 // HTTP/2 by golang.org/x/net/http2/h2c.NewHandler is a hijacked connection.
 //
 // A client that reads a large answer slowly may not have been told when its time is
-// over, since the GOAWAY is behind the answer. It is given ten seconds more, and on
-// Linux the connection is not closed for as long as it takes of what was sent.
+// over, since the GOAWAY is behind the answer. It is given ten seconds more, and the
+// connection is not closed for as long as it sends, or on Linux takes of what was sent.
 //
 // # Limits
 //

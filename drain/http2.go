@@ -23,8 +23,9 @@ const (
 	// goAwayWait is how long an HTTP/2 client may take to confirm that it has been
 	// told to go. It has to be a round trip.
 	goAwayWait = 2 * time.Second
-	// goAwayWaits is how often it is given that time again while it has answers to
-	// read, behind which it has not yet been told.
+	// goAwayWaits is how often it is given that time again while it shows that it is
+	// still reading what is in front: it has streams open, or takes what was sent to
+	// it, or sends without confirming.
 	goAwayWaits = 5
 
 	// clientPreface is how HTTP/2 begins (RFC 9113, section 3.4).
@@ -56,6 +57,7 @@ type http2 struct {
 	settled bool               // when it is told to go
 	timer   *time.Timer        // until it is told, and then until it has had its time; nil: neither
 	waits   int                // how often its time has been over, and given once more
+	reads   uint32             // the connection's, when it was last given time
 	over    bool               // it knows that it is to go, or has had its time
 }
 
@@ -283,19 +285,23 @@ func (c *conn) goAwaySaid() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if h := c.http2; !h.over && !c.closed {
+		h.reads = c.reads.Load()
 		h.timer = time.AfterFunc(goAwayWait, c.goAwayLate)
 	}
 }
 
 // goAwayLate is called when an HTTP/2 client has not confirmed in time that it was
-// told. While it has answers to read, the farewell may be behind them.
+// told. While it has answers to read, the farewell may be behind them, and these may
+// all be in its own kernel: a client that sends has not gone, and has not read it.
 func (c *conn) goAwayLate() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	h := c.http2
-	busy := !h.idle || len(h.streams) > 0 || sock.Unsent(c.Conn) > 0
+	reads := c.reads.Load()
+	busy := !h.idle || len(h.streams) > 0 || reads != h.reads || sock.Unsent(c.Conn) > 0
 	if busy && h.waits < goAwayWaits && !c.closed {
 		h.waits++
+		h.reads = reads
 		h.timer.Reset(goAwayWait)
 		return
 	}
