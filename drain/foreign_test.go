@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -84,19 +85,22 @@ func pass(to, from net.Conn) {
 	from.(*net.TCPConn).CloseRead()
 }
 
-// A replica is a server that counts what it answers.
+// A replica is a server that counts what it answers, and says on /readyz that it is not
+// ready once it leaves.
 type replica struct {
 	*drain.Server
 	addr     string
+	work     time.Duration // of each request
+	leaving  atomic.Bool
 	answered atomic.Int64
 	served   chan error
 }
 
 // startReplica starts a server of h2 or, beside HTTP/1.1, of h2c. Each request takes
-// three milliseconds.
-func startReplica(t *testing.T, proto string) *replica {
+// some time.
+func startReplica(t *testing.T, proto string, work time.Duration) *replica {
 	t.Helper()
-	r := &replica{served: make(chan error, 1)}
+	r := &replica{work: work, served: make(chan error, 1)}
 	r.Server = &drain.Server{Floor: time.Second, HTTP: &http.Server{
 		Protocols: protocols(proto),
 		TLSConfig: &tls.Config{Certificates: []tls.Certificate{certificate(t)}},
@@ -109,8 +113,14 @@ func startReplica(t *testing.T, proto string) *replica {
 }
 
 func (r *replica) answer(w http.ResponseWriter, req *http.Request) {
+	if req.URL.Path == "/readyz" {
+		if r.leaving.Load() {
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}
+		return
+	}
 	io.Copy(io.Discard, req.Body)
-	time.Sleep(3 * time.Millisecond)
+	time.Sleep(r.work)
 	io.WriteString(w, "ok")
 	r.answered.Add(1)
 }
@@ -118,6 +128,7 @@ func (r *replica) answer(w http.ResponseWriter, req *http.Request) {
 // drain drains the replica, and returns its report.
 func (r *replica) drain(t *testing.T) drain.Report {
 	t.Helper()
+	r.leaving.Store(true)
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	report, err := r.Drain(ctx)
@@ -126,13 +137,23 @@ func (r *replica) drain(t *testing.T) drain.Report {
 	return report
 }
 
+// shutdown ends the replica as net/http does.
+func (r *replica) shutdown(t *testing.T) {
+	t.Helper()
+	r.leaving.Store(true)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	r.HTTP.Shutdown(ctx)
+	<-r.served
+}
+
 // TestHTTP2CurlMovesOn has curl send requests on one connection while a server leaves
 // and another takes its place half a second later. It is for TLS: over h2c curl 7.88,
 // Debian's, sends no second request on a connection to any server.
 func TestHTTP2CurlMovesOn(t *testing.T) {
 	const requests = 1200 // some seconds: curl is told twice, by two servers or by one
 	curl := program(t, "curl")
-	old, next := startReplica(t, "h2"), startReplica(t, "h2")
+	old, next := startReplica(t, "h2", 3*time.Millisecond), startReplica(t, "h2", 3*time.Millisecond)
 	f := forward(t, old.addr)
 	cmd := exec.CommandContext(t.Context(), curl, "--http2", "--insecure", "--data", "body", "-sSv", "-o", os.DevNull,
 		"-w", "%{http_code} %{http_version}\n", fmt.Sprintf("https://%v/[1-%d]", f.Addr(), requests))
@@ -151,4 +172,116 @@ func TestHTTP2CurlMovesOn(t *testing.T) {
 	assert.NotZero(t, next.answered.Load())
 	assert.NotZero(t, report.GoAway)
 	next.drain(t)
+}
+
+// TestHTTP2BehindHAProxy has h2load send requests through HAProxy, which speaks HTTP/2 on
+// both sides and sends none again, while one of two servers leaves. The same with net/http's
+// Shutdown stands beside it.
+func TestHTTP2BehindHAProxy(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes ten seconds")
+	}
+	h2load, haproxy := program(t, "h2load"), program(t, "haproxy")
+	for _, proto := range []string{"h2c", "h2"} {
+		t.Run(proto, func(t *testing.T) {
+			var report drain.Report
+			got := behindHAProxy(t, haproxy, h2load, proto, func(r *replica) { report = r.drain(t) })
+			assert.Equal(t, proxied{succeeded: proxiedRequests, answered: proxiedRequests}, got)
+			assert.NotZero(t, report.GoAway)
+			assert.Zero(t, report.GoAwayOnce)
+
+			got = behindHAProxy(t, haproxy, h2load, proto, func(r *replica) { r.shutdown(t) })
+			t.Logf("http.Server.Shutdown: %+v of %d requests", got, proxiedRequests)
+			assert.Less(t, got.succeeded, int64(proxiedRequests), "the baseline loses nothing, so this test tests nothing")
+		})
+	}
+}
+
+const proxiedRequests = 4000
+
+// proxied is how requests through a proxy have ended.
+type proxied struct {
+	succeeded int64 // 2xx, as h2load counts
+	answered  int64 // by the servers
+}
+
+// behindHAProxy ends one of two servers by a function when both have answered.
+func behindHAProxy(t *testing.T, haproxy, h2load, proto string, end func(*replica)) proxied {
+	t.Helper()
+	old, next := startReplica(t, proto, 20*time.Millisecond), startReplica(t, proto, 20*time.Millisecond)
+	addr := startHAProxy(t, haproxy, proto, old.addr, next.addr)
+	body := filepath.Join(t.TempDir(), "body")
+	require.NoError(t, os.WriteFile(body, []byte("body"), 0o600))
+	cmd := exec.CommandContext(t.Context(), h2load, "-c8", "-m4", "-d", body, fmt.Sprintf("-n%d", proxiedRequests), "http://"+addr+"/")
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	require.NoError(t, cmd.Start())
+	waited := make(chan error, 1)
+	go func() { waited <- cmd.Wait() }()
+	for old.answered.Load() < 100 || next.answered.Load() < 100 {
+		select {
+		case err := <-waited:
+			require.FailNow(t, "h2load has ended before", "%v\n%s", err, &out)
+		case <-time.After(time.Millisecond):
+		}
+	}
+	end(old)
+	assert.NoError(t, <-waited, &out)
+	next.drain(t)
+	var got proxied
+	got.answered = old.answered.Load() + next.answered.Load()
+	_, codes, _ := strings.Cut(out.String(), "status codes: ")
+	_, err := fmt.Sscanf(codes, "%d 2xx", &got.succeeded)
+	assert.NoError(t, err, &out)
+	return got
+}
+
+// haproxyConfig has HAProxy ask for readiness often enough to notice in the accept
+// window, and not so often that it would have left a server before that tells it to go.
+const haproxyConfig = `
+defaults
+  mode http
+  timeout connect 5s
+  timeout client 20s
+  timeout server 20s
+  retries 0
+  http-reuse always
+  option httpchk GET /readyz
+frontend in
+  bind fd@3 proto h2
+  default_backend out
+backend out
+  default-server check inter 300ms fall 2 %[1]s
+  server old %[2]s
+  server next %[3]s
+`
+
+// startHAProxy starts HAProxy in front of two servers, and returns its address.
+func startHAProxy(t *testing.T, haproxy, proto, old, next string) string {
+	t.Helper()
+	speaks := "proto h2"
+	if proto == "h2" {
+		speaks = "ssl verify none alpn h2 check-alpn h2 check-proto h2" // its checks speak HTTP/1.1 otherwise, to an h2 that was negotiated
+	}
+	config := filepath.Join(t.TempDir(), "haproxy.cfg")
+	require.NoError(t, os.WriteFile(config, fmt.Appendf(nil, haproxyConfig, speaks, old, next), 0o600))
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer l.Close()
+	f, err := l.(*net.TCPListener).File()
+	require.NoError(t, err)
+	defer f.Close()
+	cmd := exec.Command(haproxy, "-db", "-f", config)
+	cmd.ExtraFiles = []*os.File{f}
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	require.NoError(t, cmd.Start())
+	t.Cleanup(func() {
+		cmd.Process.Kill()
+		cmd.Wait()
+		if t.Failed() {
+			t.Logf("HAProxy: %s", &out)
+		}
+	})
+	return l.Addr().String()
 }
