@@ -174,6 +174,53 @@ func TestHTTP2CurlMovesOn(t *testing.T) {
 	next.drain(t)
 }
 
+// TestHTTP2CurlWithoutTLS has curl after curl send a request over h2c, by prior knowledge
+// and by an Upgrade that net/http does not take, while a server leaves and another takes
+// its place half a second later. The same with net/http's Shutdown stands beside it.
+func TestHTTP2CurlWithoutTLS(t *testing.T) {
+	curl := program(t, "curl")
+	for _, tt := range []struct{ flag, want string }{
+		{"--http2-prior-knowledge", "200 2"},
+		{"--http2", "200 1.1"},
+	} {
+		t.Run(tt.flag, func(t *testing.T) {
+			answers, report := curlAfterCurl(t, curl, tt.flag, func(r *replica) drain.Report { return r.drain(t) })
+			for answer, n := range answers {
+				assert.Equal(t, tt.want, answer, "%d times", n)
+			}
+			assert.NotZero(t, report.Accept.Requests)
+
+			answers, _ = curlAfterCurl(t, curl, tt.flag, func(r *replica) drain.Report { r.shutdown(t); return drain.Report{} })
+			t.Logf("http.Server.Shutdown: %v", answers)
+			assert.Greater(t, len(answers), 1, "the baseline loses nothing, so this test tests nothing")
+		})
+	}
+}
+
+// curlAfterCurl returns how often curl got which status and version.
+func curlAfterCurl(t *testing.T, curl, flag string, end func(*replica) drain.Report) (map[string]int, drain.Report) {
+	t.Helper()
+	old, next := startReplica(t, "h2c", 0), startReplica(t, "h2c", 0)
+	f := forward(t, old.addr)
+	answers, done := make(map[string]int), make(chan struct{})
+	go func() {
+		defer close(done)
+		for next.answered.Load() < 20 {
+			out, _ := exec.CommandContext(t.Context(), curl, flag, "--data", "body", "-s", "-o", os.DevNull,
+				"-w", "%{http_code} %{http_version}", fmt.Sprintf("http://%v/", f.Addr())).Output()
+			answers[string(out)]++
+		}
+	}()
+	for old.answered.Load() < 5 {
+		time.Sleep(time.Millisecond)
+	}
+	time.AfterFunc(500*time.Millisecond, func() { f.to.Store(&next.addr) })
+	report := end(old)
+	<-done
+	next.drain(t)
+	return answers, report
+}
+
 // TestHTTP2BehindHAProxy has h2load send requests through HAProxy, which speaks HTTP/2 on
 // both sides and sends none again, while one of two servers leaves. The same with net/http's
 // Shutdown stands beside it.
