@@ -17,7 +17,7 @@ all: lint test
 
 lint:
 	@test -z "$$(gofmt -l . | tee /dev/stderr)"
-	go vet ./...
+	for os in darwin windows freebsd linux; do GOOS=$$os go vet ./... || exit; done
 	$(STATICCHECK) ./...
 	go mod tidy -diff
 	cd internal/tools && go mod tidy -diff
