@@ -244,7 +244,7 @@ func later(a, b time.Time) time.Time {
 func (s *Server) quietAt(idle bool) time.Time {
 	t0 := s.at(s.t0)
 	at := t0.Add(s.floor)
-	quiet := or(s.Quiet, DefaultQuiet)
+	quiet := or(s.Quiet, max(DefaultQuiet, s.floor/5*2))
 	if quiet == 0 {
 		return at
 	}

@@ -168,6 +168,22 @@ func TestQuietPeriod(t *testing.T) {
 			assert.EqualValues(t, 5, report.Total().Requests)
 		})
 	})
+	t.Run("is two fifths of a long floor", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			r := start(t, &drain.Server{Floor: 5 * time.Second}, ok)
+			for _, at := range []time.Duration{3 * time.Second, 4500 * time.Millisecond} {
+				time.AfterFunc(at, func() {
+					c := r.dial()
+					c.get("/")
+					c.Close()
+				})
+			}
+			report, _, err := r.drain(28 * time.Second)
+			require.NoError(t, err)
+			assert.Equal(t, 6500*time.Millisecond, report.Accept.Took)
+			assert.True(t, report.Quiet)
+		})
+	})
 	t.Run("is not disturbed by probes or by silent connections", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			r := start(t, &drain.Server{Floor: 2 * time.Second, Silent: -1}, ok)

@@ -18,7 +18,7 @@ import (
 // Defaults for the fields of [Server].
 const (
 	DefaultFloor  = 5 * time.Second // inside Kubernetes; outside it there is none
-	DefaultQuiet  = 2 * time.Second
+	DefaultQuiet  = 1 * time.Second // or more, with a long floor: see Server.Quiet
 	DefaultCap    = 15 * time.Second // when Drain's context has no deadline
 	DefaultLinger = 2 * time.Second
 	DefaultSilent = 2 * time.Second
@@ -59,8 +59,9 @@ type Server struct {
 	// accept window ends. It counts from Drain's call unless the server was idle
 	// by then, so a server without traffic need not wait. It is evidence and no
 	// promise: where balancers take longer than the floor to notice, a client that
-	// dials seldom may come after it. Zero means DefaultQuiet; negative means that
-	// the floor alone decides.
+	// dials seldom may come after it. The slower they are, the rarer are the dials of
+	// the last that have not noticed: zero means two fifths of the floor, and
+	// DefaultQuiet at least. Negative means that the floor alone decides.
 	Quiet time.Duration
 
 	// Cap is the longest the accept window may last, traffic or not. Zero means
