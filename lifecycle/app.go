@@ -5,16 +5,20 @@ package lifecycle
 
 import (
 	"context"
+	"errors"
 	"log/slog"
+	"net"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/lameduck-go/lameduck/drain"
 	"github.com/lameduck-go/lameduck/probes"
 )
 
-// An App is a process: its components, its probes and its time. It must not be
-// changed once it runs, and runs once.
+// An App is a process: its components, its probes and its time. It runs once, must
+// not be changed once it runs, and must not be copied. What is added to Components
+// later is not seen.
 type App struct {
 	// Components are started after what they depend on and stopped before it;
 	// those that do not depend on one another start and stop side by side.
@@ -28,6 +32,18 @@ type App struct {
 	// before anything starts and closed when all else is over. Empty means that
 	// there is none.
 	ProbeAddr string
+
+	// Admin, if set, answers what else is asked on ProbeAddr, such as metrics, for
+	// as long as the probes are answered.
+	Admin http.Handler
+
+	// PreStopToken, if not empty, adds /prestop to ProbeAddr, for the pre-stop hook
+	// of a deployment: a GET begins the shutdown, and is answered when every
+	// server's accept window is over. It has to carry the token, in the header
+	// Authorization as "Bearer " and the token; it is answered 403 otherwise. The
+	// signal that follows is the first one: it changes nothing. It is an error
+	// without ProbeAddr, and with PreStop.
+	PreStopToken string
 
 	// GracePeriod is the time from the signal until the process would be killed:
 	// terminationGracePeriodSeconds in Kubernetes, which counts it from the start
@@ -55,10 +71,22 @@ type App struct {
 	// trace and metric exporters. Nil means nothing.
 	Flush func(ctx context.Context) error
 
-	// Logger receives the story of start and stop. Nil means [slog.Default].
+	// Logger receives the story of start and stop. Nil means [slog.Default]. It is
+	// called in a goroutine of its own: a log that blocks or panics holds nothing
+	// up but its own lines, and is then complained of on standard error.
 	Logger *slog.Logger
 
-	ran int32 // 1 once it has been run; atomic
+	// Observers are told each [Event], in order, each in a goroutine of its own.
+	// One that blocks or panics is named in the log, is told nothing more, and
+	// changes nothing else; at the end it is waited for, for a second at most. An
+	// observer may call Shutdown. A nil one is an error.
+	Observers []func(Event)
+
+	mu     sync.Mutex // guards what follows; nothing is called under it but cancel
+	ran    bool
+	reason error                   // of the first Shutdown
+	cancel context.CancelCauseFunc // of the run; nil before it
+	report *Report
 }
 
 // Defaults for the fields of [App].
@@ -104,6 +132,12 @@ type Component struct {
 	// begins, or, if other servers depend on it, when those have been. Start, Run
 	// and Stop must then be nil.
 	Server *drain.Server
+
+	// Listen opens the listener of the Server: for a Unix socket, a port of one's
+	// own choice, or a socket of systemd's, for example. Listeners of
+	// [drain.Listen] are drained best. Nil means TCP on Server.HTTP.Addr. Without a
+	// Server it is an error.
+	Listen func(ctx context.Context) (net.Listener, error)
 }
 
 // HTTP returns a component that serves srv on its Addr and drains it.
@@ -111,11 +145,11 @@ func HTTP(name string, srv *http.Server, dependsOn ...string) Component {
 	return Component{Name: name, DependsOn: dependsOn, Server: &drain.Server{HTTP: srv}}
 }
 
-// Run starts the components, waits until ctx is done or a component's Run
-// returns, and takes everything down again. It installs no signal handler and
-// does not exit the process. It returns by the end of the grace period, whichever
-// component hangs; what hangs then is left running. A Logger that blocks holds it,
-// though not Main.
+// Run starts the components, waits until ctx is done, Shutdown is called or a
+// component's Run returns, and takes everything down again. It installs no signal
+// handler and does not exit the process. It returns by the end of the grace
+// period, whatever hangs: a component, an observer or the log. What hangs then is
+// left running.
 //
 // The error is nil after a clean shutdown. Otherwise it joins all errors; it
 // wraps [ErrConfig] if nothing was started, [ErrStart] if a component did not
@@ -127,4 +161,51 @@ func (a *App) Run(ctx context.Context) error {
 		return err
 	}
 	return p.run(ctx)
+}
+
+// Shutdown begins the shutdown and returns at once. It may be called at any time,
+// from any goroutine, hooks, checks and observers included, and any number of
+// times: the first reason is the one that is logged and reported. It is not an
+// error; a component that has one returns it from its Run. Before Run it makes
+// Run start nothing.
+func (a *App) Shutdown(reason string) {
+	if reason == "" {
+		reason = "Shutdown was called"
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.reason != nil {
+		return
+	}
+	a.reason = errors.New(reason)
+	if a.cancel != nil {
+		a.cancel(a.reason)
+	}
+}
+
+// shutdownContext returns a context that ends with ctx, and when Shutdown is called.
+func (a *App) shutdownContext(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.cancel = cancel
+	if a.reason != nil {
+		cancel(a.reason)
+	}
+	return ctx, func() { cancel(nil) }
+}
+
+// setRan says whether the App has been run, and returns what it said before.
+func (a *App) setRan(ran bool) (before bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	before, a.ran = a.ran, ran
+	return before
+}
+
+// setReport publishes the report.
+func (a *App) setReport(r *Report) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.report = r
 }

@@ -24,8 +24,8 @@ type budget struct {
 	graceFrom, floorFrom    string // the environment variables, if it was they
 }
 
-// total is the time from T0 to the deadline.
-func (b budget) total() time.Duration { return b.grace - b.preStop - b.reserve }
+// total is the time from T0 to the deadline. It is positive if there is any.
+func (b budget) total() time.Duration { return max(b.grace-b.preStop, 0) - b.reserve }
 
 // drain is the time from T0 in which the servers have to be drained.
 func (b budget) drain() time.Duration { return b.total() - b.stop }
@@ -34,6 +34,10 @@ func (b budget) drain() time.Duration { return b.total() - b.stop }
 // of the reserve after it is for the delay of the orchestrator's signal, and for
 // the exit.
 func (b budget) flushed() time.Duration { return b.total() + b.reserve/2 }
+
+// overdue is the time from T0 by which Run has to have returned, if nothing but
+// hooks, observers and the log can hang.
+func (b budget) overdue() time.Duration { return b.flushed() + b.reserve/4 }
 
 // newBudget reads the App's times and those of the environment.
 func newBudget(a *App) (budget, error) {
@@ -65,8 +69,8 @@ func newBudget(a *App) (budget, error) {
 // the sum written out.
 func (b budget) check(floor time.Duration) error {
 	finish := min(drain.CancelMargin, max(b.drain(), 0)/4)
-	rest := b.preStop + finish + b.stop + b.reserve
-	if b.total() > 0 && floor <= b.grace-rest { // not their sum: it may overflow
+	sum := sum(b.preStop, floor, finish, b.stop, b.reserve)
+	if b.total() > 0 && sum <= b.grace {
 		return nil
 	}
 	floorFrom := ""
@@ -74,7 +78,15 @@ func (b budget) check(floor time.Duration) error {
 		floorFrom = b.floorFrom
 	}
 	return fmt.Errorf("the grace period of %v%s is too short: pre-stop hook %v + floor %v%s + finishing requests %v + stopping components %v + reserve %v = %v",
-		b.grace, b.graceFrom, b.preStop, floor, floorFrom, finish, b.stop, b.reserve, min(floor, math.MaxInt64-rest)+rest)
+		b.grace, b.graceFrom, b.preStop, floor, floorFrom, finish, b.stop, b.reserve, sum)
+}
+
+// sum adds durations, and stops at the longest one there is.
+func sum(durations ...time.Duration) (sum time.Duration) {
+	for _, d := range durations {
+		sum += min(d, math.MaxInt64-sum)
+	}
+	return sum
 }
 
 // orEnv returns d, or the duration in the environment variable name, or def. A

@@ -35,7 +35,8 @@ func (e *Error) Unwrap() error { return e.Err }
 //	3  a component did not start; what had started was stopped
 //	4  something was cut or hung at the deadline
 //
-// A second signal ends the process with 128 plus the signal's number.
+// A second signal ends the process with 128 plus the signal's number: 130 after an
+// interrupt, 143 after SIGTERM.
 func ExitCode(err error) int {
 	switch {
 	case err == nil:
@@ -53,14 +54,39 @@ func ExitCode(err error) int {
 var errGoexit = errors.New("runtime.Goexit was called")
 
 // protect calls f and sends on done exactly once: its error, or one that says
-// that it panicked or left by runtime.Goexit.
+// that it panicked or left by runtime.Goexit. The text of the error is written
+// here, where it can block or panic as f can.
 func protect(done chan<- error, f func() error) {
 	err := errGoexit
+	defer func() { done <- err }()
 	defer func() {
 		if v := recover(); v != nil {
-			err = fmt.Errorf("panic: %v\n%s", v, debug.Stack())
+			err = panicked(v)
 		}
-		done <- err
 	}()
-	err = f()
+	err = settle(f())
+}
+
+// panicked returns the error of a panic. What was panicked with can be asked for by
+// [errors.Is] and [errors.As], if it is an error.
+func panicked(v any) error {
+	text := fmt.Sprintf("panic: %v\n%s", v, debug.Stack())
+	err, _ := v.(error)
+	return &settled{text, err}
+}
+
+// A settled error has its text written down.
+type settled struct {
+	text string
+	err  error
+}
+
+func (e *settled) Error() string { return e.text }
+func (e *settled) Unwrap() error { return e.err }
+
+func settle(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &settled{err.Error(), err}
 }

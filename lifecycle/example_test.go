@@ -73,3 +73,32 @@ func ExampleApp_Run_budget() {
 	// Output:
 	// invalid configuration: component "web": the grace period of 10s is too short: pre-stop hook 0s + floor 8s + finishing requests 1.5s + stopping components 2s + reserve 2s = 13.5s
 }
+
+// The plan says before anything runs what there is time for.
+func ExampleApp_Plan() {
+	nothing := func(context.Context) error { return nil }
+	app := &lifecycle.App{
+		Floor: 5 * time.Second,
+		Components: []lifecycle.Component{
+			lifecycle.HTTP("web", &http.Server{Addr: ":8080"}, "orders", "users"),
+			{Name: "orders", DependsOn: []string{"db"}, Run: nothing},
+			{Name: "users", DependsOn: []string{"db"}, Run: nothing},
+			{Name: "db", Stop: nothing},
+		},
+	}
+	plan, err := app.Plan()
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Print(plan)
+	// Output:
+	// grace period 30s - pre-stop hook 0s - reserve 2s = 28s from the signal to the deadline
+	// accept window  at least 5s     ends by 11.5s
+	// drain          at least 3s     ends by 23s
+	// components     at least 5s     ends by 28s
+	// flush          at least 1s     ends by 29s
+	// exit           at least 500ms  ends by 29.5s
+	// start: db | orders, users | web
+	// stop:  web | orders, users | db
+}

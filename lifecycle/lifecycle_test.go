@@ -376,7 +376,7 @@ func TestInvalidConfiguration(t *testing.T) {
 	server := func(floor time.Duration) *drain.Server {
 		return &drain.Server{HTTP: new(http.Server), Floor: floor}
 	}
-	for _, tt := range []struct {
+	tests := []struct {
 		name string
 		env  [2]string
 		app  lifecycle.App
@@ -417,7 +417,9 @@ func TestInvalidConfiguration(t *testing.T) {
 			`component "web": the grace period of 30s is too short: pre-stop hook 0s + floor 2562047h47m16.854775807s + finishing requests 3s + stopping components 5s + reserve 2s = 2562047h47m16.854775807s`},
 		{"probes on a server's address", [2]string{}, lifecycle.App{ProbeAddr: ":8080", Components: []lifecycle.Component{lifecycle.HTTP("web", &http.Server{Addr: ":8080"})}},
 			`component "web": its address :8080 is also that of the probe listener; mount the probes on its router instead`},
-	} {
+	}
+	for i := range tests {
+		tt := &tests[i]
 		t.Run(tt.name, func(t *testing.T) {
 			if tt.env[0] != "" {
 				t.Setenv(tt.env[0], tt.env[1])

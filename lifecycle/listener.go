@@ -58,6 +58,12 @@ func (p *process) openProbes(ctx context.Context) (closeProbes func(), err error
 func (p *process) watched() http.Handler {
 	mux := http.NewServeMux()
 	p.probes.Mount(mux)
+	if p.app.PreStopToken != "" {
+		mux.HandleFunc("GET /prestop", p.preStop)
+	}
+	if p.app.Admin != nil {
+		mux.Handle("/", p.app.Admin)
+	}
 	var h http.Handler = mux
 	for _, part := range p.parts {
 		if part.Server != nil && part.Server.FailureThreshold > 0 {

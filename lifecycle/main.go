@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -37,30 +38,54 @@ func (a *App) main() int {
 		select {
 		case s := <-signals:
 			if !first {
-				p.lastWords("second signal, leaving at once", "signal", s.String(), "pending", p.pending())
-				return signalCode(s)
+				return p.leave("second signal, leaving at once", signalCode(s))
 			}
 			cancel(fmt.Errorf("signal: %v", s))
 		case err := <-done:
 			return ExitCode(err)
 		case <-p.overdue:
-			p.lastWords("the grace period is all but over, leaving", "pending", p.pending())
-			return ExitCode(ErrDeadline)
+			return p.leave("the grace period is all but over, leaving", ExitCode(ErrDeadline))
 		}
 	}
 }
 
-// lastWords logs before an exit that nothing may delay, a log that blocks
-// included.
-func (p *process) lastWords(msg string, args ...any) {
+// lastWait is how long an exit waits for its last words to be written.
+const lastWait = 50 * time.Millisecond
+
+// leave says what has not stopped, with its stacks, before an exit that nothing may
+// delay, a log that blocks included. It returns the status of the exit.
+func (p *process) leave(msg string, status int) int {
+	r := p.report(status)
+	var stacks []string
+	for _, part := range p.pending() {
+		r.Pending = append(r.Pending, part.Name+" ("+part.doing()+")")
+		if s := p.profiler.stacks(part.Name); s != "" {
+			stacks = append(stacks, s)
+		}
+	}
+	pending := strings.Join(r.Pending, ", ")
+	p.app.setReport(r)
+	p.log.Error(msg, "pending", pending, "report", r.String(), "stacks", strings.Join(stacks, "\n\n"))
+	p.tell(Event{Instant: "Exited", Took: r.Took, Report: r})
+	p.story.courier.close()
+	if fault := p.story.courier.wait(time.Now().Add(lastWait)); fault != "" {
+		complain(fmt.Sprintf("%s; the Logger has not written this: %s; not stopped: %s", msg, fault, pending))
+	}
+	return status
+}
+
+// complain writes a line to standard error, if that takes it at once.
+func complain(text string) {
 	said := make(chan struct{})
 	go func() {
 		defer close(said)
-		p.log.Error(msg, args...)
+		fmt.Fprintf(os.Stderr, "%s: %s\n", filepath.Base(os.Args[0]), text)
 	}()
+	timer := time.NewTimer(lastWait)
+	defer timer.Stop()
 	select {
 	case <-said:
-	case <-time.After(50 * time.Millisecond):
+	case <-timer.C:
 	}
 }
 

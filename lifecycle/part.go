@@ -36,8 +36,12 @@ type part struct {
 	runCtx    context.Context
 	cancelRun context.CancelFunc
 
-	mu sync.Mutex
-	op string // what it is doing; guarded by mu
+	windowDone  chan struct{} // of a server: it accepts no more connections
+	closeWindow func()        // idempotent
+
+	mu     sync.Mutex // guards what follows
+	op     string     // what it is doing
+	report ComponentReport
 }
 
 var errNotStarted = errors.New("not started, or failed to start")
@@ -50,8 +54,11 @@ func newPart(c Component, height int) *part {
 		runDone:   make(chan struct{}),
 		drainDone: make(chan struct{}),
 		stopDone:  make(chan struct{}),
+		report:    ComponentReport{Name: c.Name},
 	}
 	if c.Server != nil {
+		p.windowDone = make(chan struct{})
+		p.closeWindow = sync.OnceFunc(func() { close(p.windowDone) })
 		p.serve(c.Server.HTTP)
 	}
 	return p
@@ -62,7 +69,13 @@ func newPart(c Component, height int) *part {
 func (p *part) serve(h *http.Server) {
 	secure := h.TLSConfig != nil
 	var l net.Listener
-	p.Start = func(ctx context.Context) error {
+	p.Start = func(ctx context.Context) (err error) {
+		if p.Listen != nil {
+			if l, err = p.Listen(ctx); err == nil && l == nil {
+				err = errors.New("Listen has returned no listener")
+			}
+			return err
+		}
 		addr := h.Addr
 		if addr == "" {
 			addr = ":http"
@@ -70,7 +83,6 @@ func (p *part) serve(h *http.Server) {
 				addr = ":https"
 			}
 		}
-		var err error
 		l, err = drain.Listen(ctx, "tcp", addr)
 		return err
 	}

@@ -4,16 +4,13 @@
 package lifecycle
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
-	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/lameduck-go/lameduck/internal/graph"
@@ -22,40 +19,63 @@ import (
 
 // A process is one run of an App. It is built whole before anything starts.
 type process struct {
-	app    *App
-	log    *slog.Logger
-	budget budget
-	probes *probes.Registry
-	parts  []*part
+	app       *App
+	log       *slog.Logger // writes to story
+	story     *story
+	observers []observer
+	profiler  profiler
+	budget    budget
+	plan      Plan
+	probes    *probes.Registry
+	parts     []*part
 
 	// ended receives the first part whose Run returns; its buffer is as large
 	// as the number of parts, so that none of them waits.
 	ended chan *part
 
-	began   time.Time
-	t0      time.Time     // set by initiate
 	overdue chan struct{} // closed when the grace period is all but over
 
-	mu   sync.Mutex
-	errs []error // guarded by mu
+	mu     sync.Mutex // guards what follows
+	began  time.Time  // set by run
+	t0     time.Time  // set by initiate
+	reason string     // why the shutdown began; set by initiate
+	phases []PhaseReport
+	errs   []error
 }
 
-// newProcess checks the configuration. Its error wraps ErrConfig and names all
-// that is wrong; nothing was started then.
+// newProcess makes the one process of an App. Its error wraps ErrConfig and names
+// all that is wrong; nothing was started then.
 func newProcess(a *App) (*process, error) {
+	if a == nil {
+		return nil, fmt.Errorf("%w: the App is nil", ErrConfig)
+	}
+	if a.setRan(true) {
+		return nil, fmt.Errorf("%w: the App has been run before", ErrConfig)
+	}
+	p, err := prepare(a)
+	if err != nil {
+		a.setRan(false)
+	}
+	return p, err
+}
+
+// prepare checks the configuration and builds the process, and changes nothing.
+func prepare(a *App) (*process, error) {
 	if a == nil {
 		return nil, fmt.Errorf("%w: the App is nil", ErrConfig)
 	}
 	p := &process{
 		app:     a,
-		log:     a.Logger,
 		probes:  a.Probes,
 		ended:   make(chan *part, len(a.Components)),
 		overdue: make(chan struct{}),
 	}
-	if p.log == nil {
-		p.log = slog.Default()
+	logger := a.Logger
+	if logger == nil {
+		logger = slog.Default()
 	}
+	p.story = newStory(logger.Handler())
+	p.log = slog.New(p.story)
 	if p.probes == nil {
 		p.probes = &probes.Registry{Logger: p.log}
 	}
@@ -66,10 +86,8 @@ func newProcess(a *App) (*process, error) {
 	if err := p.check(); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
 	}
-	if !atomic.CompareAndSwapInt32(&a.ran, 0, 1) {
-		return nil, fmt.Errorf("%w: the App has been run before", ErrConfig)
-	}
 	p.build()
+	p.plan = p.newPlan()
 	return p, nil
 }
 
@@ -79,12 +97,16 @@ func (p *process) check() error {
 	if p.budget.total() <= 0 {
 		errs = append(errs, p.budget.check(p.budget.floor))
 	}
+	errs = append(errs, p.checkApp())
 	served := make(map[*http.Server]string)
 	for i, c := range p.app.Components {
 		if c.Name == "" {
 			errs = append(errs, fmt.Errorf("component %d has no name", i))
 		}
 		if c.Server == nil {
+			if c.Listen != nil {
+				errs = append(errs, fmt.Errorf("component %q: Listen is for a Server, and there is none", c.Name))
+			}
 			continue
 		}
 		errs = append(errs, p.checkServer(c))
@@ -96,8 +118,32 @@ func (p *process) check() error {
 	return errors.Join(append(errs, graph.Check(nodes(p.app.Components)))...)
 }
 
-// checkServer reports what is wrong with a server, and gives it the floor of the
-// process if it has none of its own.
+// checkApp reports what is wrong apart from the components and the budget.
+func (p *process) checkApp() error {
+	var errs []error
+	for i, f := range p.app.Observers {
+		if f == nil {
+			errs = append(errs, fmt.Errorf("observer %d is nil", i))
+		}
+	}
+	if p.app.ProbeAddr == "" && p.app.PreStopToken != "" {
+		errs = append(errs, errors.New("the pre-stop endpoint needs ProbeAddr"))
+	}
+	if p.app.PreStop > 0 && p.app.PreStopToken != "" {
+		errs = append(errs, fmt.Errorf("PreStop is %v, but the time of the pre-stop endpoint is part of the shutdown", p.app.PreStop))
+	}
+	return errors.Join(errs...)
+}
+
+// floorOf returns the floor of a server: that of the process, if it has none.
+func (p *process) floorOf(c Component) time.Duration {
+	if c.Server.Floor == 0 {
+		return p.budget.floor
+	}
+	return max(c.Server.Floor, 0)
+}
+
+// checkServer reports what is wrong with a server.
 func (p *process) checkServer(c Component) error {
 	switch {
 	case c.Server.HTTP == nil:
@@ -107,16 +153,10 @@ func (p *process) checkServer(c Component) error {
 	case c.Start != nil || c.Run != nil || c.Stop != nil:
 		return fmt.Errorf("component %q: a server has no Start, Run or Stop of its own", c.Name)
 	}
-	if c.Server.Floor == 0 {
-		c.Server.Floor = p.budget.floor
-		if p.budget.floor == 0 {
-			c.Server.Floor = -1 // explicitly none
-		}
-	}
 	if p.budget.total() <= 0 {
 		return nil // said once, by check
 	}
-	if err := p.budget.check(max(c.Server.Floor, 0)); err != nil {
+	if err := p.budget.check(p.floorOf(c)); err != nil {
 		return fmt.Errorf("component %q: %w", c.Name, err)
 	}
 	return nil
@@ -147,9 +187,7 @@ func (p *process) build() {
 			d.dependants = append(d.dependants, part)
 		}
 	}
-	// Dependencies first, so that their counts are there.
-	byHeight := slices.SortedFunc(slices.Values(p.parts), func(a, b *part) int { return cmp.Compare(a.height, b.height) })
-	for _, part := range byHeight {
+	for _, part := range p.byHeight() { // so that the counts of dependencies are there
 		for _, d := range part.dependencies {
 			below := d.serversBelow
 			if d.Server != nil {
@@ -170,10 +208,13 @@ func nodes(components []Component) []graph.Node {
 
 // run is the life of the process, a line for each part of it.
 func (p *process) run(ctx context.Context) error {
-	p.began = time.Now()
+	ctx, release := p.app.shutdownContext(ctx)
+	defer release()
+	p.begin()
 	closeProbes, err := p.openProbes(ctx)
 	if err != nil {
 		p.log.Error("probe listener failed to start", "error", err)
+		p.dismiss()
 		return fmt.Errorf("%w: %w", ErrStart, err)
 	}
 	reason := p.start(ctx)
@@ -189,13 +230,21 @@ func (p *process) run(ctx context.Context) error {
 	return p.finish()
 }
 
+func (p *process) begin() {
+	p.mu.Lock()
+	p.began = time.Now()
+	p.mu.Unlock()
+	p.observe()
+	p.log.Info("starting", "components", len(p.parts),
+		"grace_period", p.budget.grace, "deadline_after", p.budget.total(), "floor", p.budget.floor)
+	p.tell(Event{Instant: "Starting"})
+}
+
 // start starts the parts, each once what it depends on has started. It returns
 // nil when all have, and otherwise why the shutdown has to begin.
 func (p *process) start(ctx context.Context) (reason error) {
 	starting, cancel := context.WithCancel(ctx)
 	defer cancel()
-	p.log.Info("starting", "components", len(p.parts),
-		"grace_period", p.budget.grace, "deadline_after", p.budget.total(), "floor", p.budget.floor)
 	results := make(chan error, len(p.parts))
 	for _, part := range p.parts {
 		go func() { results <- p.startPart(starting, part) }()
@@ -216,7 +265,7 @@ func (p *process) start(ctx context.Context) (reason error) {
 		return context.Cause(ctx)
 	}
 	p.probes.Started()
-	p.instant("Started", "took", time.Since(p.began))
+	p.instant(Event{Instant: "Started", Took: time.Since(p.began)})
 	return nil
 }
 
@@ -246,7 +295,7 @@ func (p *process) startPart(ctx context.Context, part *part) error {
 		return p.failStart(part, err)
 	}
 	part.startErr = nil
-	p.log.Debug("component started", "component", part.Name, "took", time.Since(begin))
+	p.started(part, time.Since(begin))
 	p.runPart(ctx, part)
 	if err := p.register(part); err != nil {
 		return p.failStart(part, err)
@@ -257,7 +306,7 @@ func (p *process) startPart(ctx context.Context, part *part) error {
 func (p *process) failStart(part *part, err error) error {
 	p.log.Error("component failed to start", "component", part.Name, "error", err)
 	err = fmt.Errorf("%w: %w", ErrStart, part.fail("start", err))
-	p.fail(err)
+	p.failed(part, err)
 	return err
 }
 
@@ -277,7 +326,8 @@ func (p *process) runPart(ctx context.Context, part *part) {
 			part.runErr = nil // told to stop, and did
 		}
 		if err := part.fail("run", part.runErr); err != nil {
-			p.fail(err)
+			p.log.Error("component failed", "component", part.Name, "error", part.runErr)
+			p.failed(part, err)
 		}
 		close(part.runDone)
 		p.ended <- part
@@ -308,18 +358,25 @@ func (p *process) fail(err error) {
 	p.errs = append(p.errs, err)
 }
 
-// instant logs that a named instant has come.
-func (p *process) instant(name string, args ...any) {
-	p.log.Info(instants[name], append([]any{"instant", name}, args...)...)
+// instant tells the log and the observers that a named instant has come.
+func (p *process) instant(e Event, args ...any) {
+	attrs := []any{"instant", e.Instant}
+	if e.Component != "" {
+		attrs = append(attrs, "component", e.Component)
+	}
+	key := "after" // T0
+	if e.Instant == "Started" {
+		key = "took"
+	}
+	p.log.Info(instants[e.Instant], append(append(attrs, key, e.Took), args...)...)
+	p.tell(e)
 }
 
-// instants has the message of each named instant.
+// instants has the message of each named instant of the process.
 var instants = map[string]string{
 	"Started":            "started, readiness follows the checks",
-	"ShutdownInitiated":  "shutdown initiated, readiness is off",
 	"AcceptWindowClosed": "accept window closed, new connections are refused",
 	"Drained":            "drained",
 	"ComponentsStopped":  "components stopped",
 	"Flushed":            "flushed",
-	"Exited":             "shutdown over, probe listener closed",
 }

@@ -9,19 +9,25 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"sync"
 	"time"
+
+	"github.com/lameduck-go/lameduck/drain"
 )
 
 // initiate is T0. The function that it returns releases what it holds.
 func (p *process) initiate(reason error) (cancel func()) {
 	p.probes.Shutdown()
-	p.t0 = time.Now()
+	p.mu.Lock()
+	p.t0, p.reason = time.Now(), reason.Error()
+	p.mu.Unlock()
 	// Whatever happens from here on, a caller that may exit the process learns
 	// of it in time.
-	timer := time.AfterFunc(p.budget.flushed()+p.budget.reserve/4, func() { close(p.overdue) })
-	p.instant("ShutdownInitiated", "reason", reason, "up", p.t0.Sub(p.began), "deadline_after", p.budget.total())
+	timer := time.AfterFunc(p.budget.overdue(), func() { close(p.overdue) })
+	up := p.t0.Sub(p.began)
+	p.log.Info("shutdown initiated, readiness is off",
+		"instant", "ShutdownInitiated", "reason", p.reason, "up", up, "deadline_after", p.budget.total())
+	p.tell(Event{Instant: "ShutdownInitiated", Took: up, Reason: p.reason})
 	return func() { timer.Stop() }
 }
 
@@ -31,45 +37,90 @@ func (p *process) initiate(reason error) (cancel func()) {
 func (p *process) drain(ctx context.Context) {
 	ctx, cancel := context.WithDeadline(context.WithoutCancel(ctx), p.t0.Add(p.budget.drain()))
 	defer cancel()
-	var group sync.WaitGroup
-	for _, part := range p.parts {
+	var group, windows sync.WaitGroup
+	for _, part := range p.draining() {
 		group.Go(func() {
 			defer close(part.drainDone)
 			for _, d := range part.dependants {
 				<-d.drainDone
 			}
-			if part.Server != nil && part.hasStarted(ctx) {
+			if part.Server == nil {
+				return
+			}
+			defer part.closeWindow()
+			if part.hasStarted(ctx) {
 				p.drainPart(ctx, part)
 			}
 		})
+		if part.Server != nil {
+			windows.Go(func() { <-part.windowDone })
+		}
 	}
+	windows.Wait()
+	p.phaseOver(acceptPhase)
 	group.Wait()
+	p.phaseOver(drainPhase)
 }
+
+// draining returns the parts that take part in the drain: all, if there is a
+// server among them.
+func (p *process) draining() []*part {
+	for _, part := range p.parts {
+		if part.Server != nil {
+			return p.parts
+		}
+	}
+	return nil
+}
+
+// drainSlack is how much later than its deadline a drain may return before it is
+// left behind.
+const drainSlack = 20 * time.Millisecond
 
 // drainPart drains one server, in its share of the time that is left. The floor
 // counts from T0 in any case: since then no balancer sends on purpose.
 func (p *process) drainPart(ctx context.Context, part *part) {
-	part.set("drain")
+	begin := time.Now()
 	deadline, _ := ctx.Deadline()
-	ctx, cancel := context.WithTimeout(ctx, max(time.Until(deadline), 0)/time.Duration(part.serversBelow+1))
+	share := max(deadline.Sub(begin), 0) / time.Duration(part.serversBelow+1)
+	ctx, cancel := context.WithTimeout(ctx, share)
 	defer cancel()
-	if part.Server.Floor = max(part.Server.Floor, 0) - time.Since(p.t0); part.Server.Floor <= 0 {
+	if part.Server.Floor = p.floorOf(part.Component) - begin.Sub(p.t0); part.Server.Floor <= 0 {
 		part.Server.Floor = -1 // none, where zero would be the default
 	}
-	var group sync.WaitGroup
-	group.Go(func() {
-		<-part.Server.AcceptWindowClosed() // Drain closes it in every case
-		p.instant("AcceptWindowClosed", "component", part.Name, "after", time.Since(p.t0))
+	var report drain.Report
+	over := make(chan struct{})
+	done := part.spawn(ctx, "drain", func(ctx context.Context) (err error) {
+		defer close(over)
+		report, err = part.Server.Drain(ctx)
+		return err
 	})
-	report, err := part.Server.Drain(ctx)
-	group.Wait()
+	select {
+	case <-part.Server.AcceptWindowClosed():
+	case <-over:
+	case <-time.After(share + drainSlack):
+	}
+	if isClosed(part.Server.AcceptWindowClosed()) {
+		p.instant(Event{Instant: "AcceptWindowClosed", Component: part.Name, Took: time.Since(p.t0)})
+	}
+	part.closeWindow()
+	err := await(done, begin.Add(share+drainSlack))
+	took := time.Since(begin)
+	part.note(func(r *ComponentReport) { r.Drain = took })
 	if err != nil {
-		p.leftBehind(part, "drain", fmt.Errorf("%w: %w", ErrDeadline, err))
+		if err != ErrDeadline {
+			err = fmt.Errorf("%w: %w", ErrDeadline, err)
+		}
+		p.leftBehind(part, "drain", err)
+	}
+	if !isClosed(over) {
+		return
 	}
 	if report.Cancelled > 0 {
 		p.log.Warn("requests were cancelled before the deadline", "component", part.Name, "requests", report.Cancelled)
 	}
-	p.instant("Drained", "component", part.Name, "after", time.Since(p.t0), "report", report)
+	part.note(func(r *ComponentReport) { r.Drained = &report })
+	p.instant(Event{Instant: "Drained", Component: part.Name, Took: time.Since(p.t0), Drain: &report}, "report", report)
 }
 
 // hasStarted waits for the end of the part's start, and reports whether it has
@@ -91,7 +142,8 @@ func (p *process) stop(ctx context.Context) {
 		group.Go(func() { p.stopPart(ctx, part) })
 	}
 	group.Wait()
-	p.instant("ComponentsStopped", "after", time.Since(p.t0))
+	p.phaseOver(componentsPhase)
+	p.instant(Event{Instant: "ComponentsStopped", Took: time.Since(p.t0)})
 }
 
 // stopPart stops one part in its share of what is left until the deadline: the
@@ -110,6 +162,7 @@ func (p *process) stopPart(ctx context.Context, part *part) {
 		if !isClosed(part.startDone) {
 			p.leftBehind(part, "start", ErrDeadline)
 		}
+		part.settle(notStarted)
 		return
 	}
 	begin := time.Now()
@@ -120,10 +173,9 @@ func (p *process) stopPart(ctx context.Context, part *part) {
 	case <-ctx.Done():
 		if !isClosed(part.runDone) {
 			p.leftBehind(part, "run", ErrDeadline)
-			return
 		}
 	}
-	p.log.Debug("component stopped", "component", part.Name, "took", time.Since(begin))
+	p.stopped(part, time.Since(begin))
 }
 
 // stopFunc calls the part's Stop.
@@ -139,8 +191,8 @@ func (p *process) stopFunc(ctx context.Context, part *part) {
 		if errors.Is(err, context.DeadlineExceeded) && ctx.Err() != nil {
 			err = fmt.Errorf("%w: %w", ErrDeadline, err)
 		}
-		p.fail(part.fail("stop", err))
 		p.log.Error("component failed to stop", "component", part.Name, "error", err)
+		p.failed(part, part.fail("stop", err))
 	}
 }
 
@@ -156,13 +208,18 @@ func isClosed(c <-chan struct{}) bool {
 // leftBehind notes that a part did not come to its end in time, and logs the
 // stacks of its goroutines.
 func (p *process) leftBehind(part *part, op string, err error) {
-	p.fail(part.fail(op, err))
+	err = part.fail(op, err)
+	p.fail(err)
+	stacks := p.profiler.stacks(part.Name)
 	p.log.Error("component left behind at its deadline",
-		"component", part.Name, "op", op, "error", err, "after", time.Since(p.t0), "stacks", stacks(part.Name))
+		"component", part.Name, "op", op, "error", err, "after", time.Since(p.t0), "stacks", stacks)
+	part.note(func(r *ComponentReport) { r.Fate, r.Stacks = leftBehind, stacks })
+	p.tell(Event{Instant: "ComponentLeftBehind", Component: part.Name, Err: err})
 }
 
 // flush calls the App's Flush, within the reserve.
 func (p *process) flush(ctx context.Context) {
+	defer p.phaseOver(flushPhase)
 	if p.app.Flush == nil {
 		return
 	}
@@ -174,37 +231,42 @@ func (p *process) flush(ctx context.Context) {
 	case err == ErrDeadline:
 		p.leftBehind(flush, "stop", err)
 	case err != nil:
-		p.fail(flush.fail("stop", err))
 		p.log.Error("flush failed", "error", err)
+		p.failed(flush, flush.fail("stop", err))
 	default:
-		p.instant("Flushed", "after", time.Since(p.t0))
+		p.instant(Event{Instant: "Flushed", Took: time.Since(p.t0)})
 	}
 }
 
-// finish logs the end and returns all errors.
+// finish tells the end and returns all errors.
 func (p *process) finish() error {
 	broken := p.probes.Broken()
 	for _, name := range slices.Sorted(maps.Keys(broken)) {
 		p.fail(&Error{Component: name, Op: "check", Err: errors.New(broken[name])})
 	}
+	p.phaseOver(exitPhase)
 	p.mu.Lock()
 	err := errors.Join(p.errs...)
 	p.mu.Unlock()
-	args := []any{"after", time.Since(p.t0), "grace_period", p.budget.grace, "exit_code", ExitCode(err)}
+	r := p.report(ExitCode(err))
+	p.app.setReport(r)
+	args := []any{"instant", "Exited", "after", r.Took, "grace_period", p.budget.grace, "exit_code", r.ExitStatus, "report", r.String()}
 	if err != nil {
 		args = append(args, "error", err)
 	}
-	p.instant("Exited", args...)
+	p.log.Info("shutdown over, probe listener closed", args...)
+	p.tell(Event{Instant: "Exited", Took: r.Took, Err: err, Report: r})
+	p.dismiss()
 	return err
 }
 
-// pending returns what has not stopped yet, as "http (drain), db (run)".
-func (p *process) pending() string {
-	var names []string
+// pending returns the parts that have begun and not stopped yet.
+func (p *process) pending() []*part {
+	var parts []*part
 	for _, part := range p.parts {
-		if op := part.doing(); op != "" {
-			names = append(names, fmt.Sprintf("%s (%s)", part.Name, op))
+		if part.doing() != "" {
+			parts = append(parts, part)
 		}
 	}
-	return strings.Join(names, ", ")
+	return parts
 }

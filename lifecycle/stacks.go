@@ -5,29 +5,83 @@ package lifecycle
 
 import (
 	"bytes"
-	"fmt"
 	"runtime/pprof"
+	"strconv"
 	"strings"
+	"sync"
+	"time"
 )
 
 // stackLabel is the profiler label that carries a component's name.
 const stackLabel = "lameduck.component"
 
+const (
+	// profileAge is how long a goroutine profile is good for: what hangs is
+	// still there, and a thousand components that hang cost one profile.
+	profileAge = 100 * time.Millisecond
+
+	// maxStacks bounds what is said of one component, in bytes.
+	maxStacks = 16 << 10
+)
+
+// A profiler knows the stacks of the goroutines of each component.
+type profiler struct {
+	mu          sync.Mutex // guards what follows
+	taken       time.Time
+	byComponent map[string]string
+}
+
 // stacks returns the stacks of the goroutines that belong to a component, in the
 // text form of the goroutine profile, or "" when there are none.
-func stacks(component string) string {
+func (p *profiler) stacks(component string) string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if s, ok := p.byComponent[component]; ok && time.Since(p.taken) < profileAge {
+		return s
+	}
+	p.byComponent = goroutineProfile()
+	p.taken = time.Now()
+	return p.byComponent[component]
+}
+
+// goroutineProfile returns the stacks of all labelled goroutines, by component.
+func goroutineProfile() map[string]string {
 	var b bytes.Buffer
 	if err := pprof.Lookup("goroutine").WriteTo(&b, 1); err != nil {
-		return ""
+		return nil
 	}
-	// The profile has a block for each distinct stack, a blank line after it,
-	// and the labels on a line of their own, as Go-quoted strings.
-	label := fmt.Sprintf("%q:%q", stackLabel, component)
-	var found []string
+	stacks := make(map[string]string)
 	for block := range strings.SplitSeq(b.String(), "\n\n") {
-		if strings.Contains(block, "# labels: ") && strings.Contains(block, label) {
-			found = append(found, strings.TrimSpace(block))
+		component, ok := componentOf(block)
+		if !ok {
+			continue
+		}
+		switch s := stacks[component]; {
+		case s == "":
+			stacks[component] = strings.TrimSpace(block)
+		case len(s)+len(block) < maxStacks:
+			stacks[component] = s + "\n\n" + strings.TrimSpace(block)
 		}
 	}
-	return strings.Join(found, "\n\n")
+	return stacks
+}
+
+// componentOf returns the component to which a block of the profile belongs. The
+// profile has a block for each distinct stack, and the labels on a line of their
+// own, as Go-quoted strings; so the text looked for cannot be part of a value.
+func componentOf(block string) (name string, ok bool) {
+	_, labels, ok := strings.Cut(block, "\n# labels: ")
+	if !ok {
+		return "", false
+	}
+	_, value, ok := strings.Cut(labels, strconv.Quote(stackLabel)+":")
+	if !ok {
+		return "", false
+	}
+	quoted, err := strconv.QuotedPrefix(value)
+	if err != nil {
+		return "", false
+	}
+	name, err = strconv.Unquote(quoted)
+	return name, err == nil
 }
