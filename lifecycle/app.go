@@ -6,6 +6,7 @@ package lifecycle
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
@@ -156,6 +157,9 @@ func HTTP(name string, srv *http.Server, dependsOn ...string) Component {
 // start, and [ErrDeadline] if something was cut or hung. A shutdown that begins
 // during the start is clean.
 func (a *App) Run(ctx context.Context) error {
+	if ctx == nil {
+		return fmt.Errorf("%w: the context is nil", ErrConfig)
+	}
 	p, err := newProcess(a)
 	if err != nil {
 		return err

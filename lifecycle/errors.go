@@ -72,13 +72,13 @@ func protect(done chan<- error, f func() error) {
 func panicked(v any) error {
 	text := fmt.Sprintf("panic: %v\n%s", v, debug.Stack())
 	err, _ := v.(error)
-	return &settled{text, err}
+	return &settled{text, walked(err)}
 }
 
 // A settled error has its text written down.
 type settled struct {
 	text string
-	err  error
+	err  error // may be nil
 }
 
 func (e *settled) Error() string { return e.text }
@@ -88,5 +88,17 @@ func settle(err error) error {
 	if err == nil {
 		return nil
 	}
-	return &settled{err.Error(), err}
+	return &settled{err.Error(), walked(err)}
+}
+
+// walked returns err if it can be asked what it wraps, and nil if that panics: a
+// nil *net.OpError in an error, for example.
+func walked(err error) (same error) {
+	defer func() {
+		if recover() != nil {
+			same = nil
+		}
+	}()
+	errors.Is(err, errGoexit)
+	return err
 }
