@@ -72,13 +72,21 @@ func protect(done chan<- error, f func() error) {
 func panicked(v any) error {
 	text := fmt.Sprintf("panic: %v\n%s", v, debug.Stack())
 	err, _ := v.(error)
-	return &settled{text, walked(err)}
+	return &settled{text: text, err: walked(err)}
+}
+
+// returned reports whether a call whose error is err has returned, and has not
+// panicked or left by runtime.Goexit.
+func returned(err error) bool {
+	s, ok := err.(*settled)
+	return ok && s.returned || err == nil
 }
 
 // A settled error has its text written down.
 type settled struct {
-	text string
-	err  error // may be nil
+	text     string
+	err      error // may be nil
+	returned bool  // by the component, which has neither panicked nor left
 }
 
 func (e *settled) Error() string { return e.text }
@@ -88,7 +96,7 @@ func settle(err error) error {
 	if err == nil {
 		return nil
 	}
-	return &settled{err.Error(), walked(err)}
+	return &settled{err.Error(), walked(err), true}
 }
 
 // walked returns err if it can be asked what it wraps, and nil if that panics: a
@@ -99,6 +107,6 @@ func walked(err error) (same error) {
 			same = nil
 		}
 	}()
-	errors.Is(err, errGoexit)
+	_ = errors.Is(err, errGoexit)
 	return err
 }

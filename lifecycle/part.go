@@ -25,13 +25,14 @@ type part struct {
 
 	// The channels are closed by the process, each once, in this order. A
 	// channel's close publishes the fields that are named beside it.
-	startDone chan struct{} // startErr: nil if the part has to be stopped
+	startDone chan struct{} // startErr: nil if the part has to be stopped; startFailed
 	runDone   chan struct{} // runErr
 	drainDone chan struct{} // it takes no more traffic; closed before or after runDone
 	stopDone  chan struct{} // it has stopped, or was left behind
 
-	startErr error
-	runErr   error
+	startErr    error
+	startFailed bool // its dependants must not start
+	runErr      error
 
 	runCtx    context.Context
 	cancelRun context.CancelFunc

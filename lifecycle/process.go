@@ -279,7 +279,7 @@ func (p *process) startPart(ctx context.Context, part *part) error {
 		case <-d.startDone:
 		case <-ctx.Done():
 		}
-		if ctx.Err() != nil || d.startErr != nil {
+		if ctx.Err() != nil || d.startErr != nil || d.startFailed {
 			return nil // said by the dependency, if it failed
 		}
 	}
@@ -288,7 +288,7 @@ func (p *process) startPart(ctx context.Context, part *part) error {
 	}
 	begin := time.Now()
 	if err := <-part.spawn(ctx, "start", part.Start); err != nil {
-		if ctx.Err() != nil {
+		if ctx.Err() != nil && returned(err) {
 			p.log.Warn("start interrupted", "component", part.Name, "error", err)
 			return nil // told to stop, and did
 		}
@@ -305,6 +305,7 @@ func (p *process) startPart(ctx context.Context, part *part) error {
 
 func (p *process) failStart(part *part, err error) error {
 	p.log.Error("component failed to start", "component", part.Name, "error", err)
+	part.startFailed = true
 	err = fmt.Errorf("%w: %w", ErrStart, part.fail("start", err))
 	p.failed(part, err)
 	return err

@@ -37,6 +37,7 @@ func (p *process) initiate(reason error) (cancel func()) {
 func (p *process) drain(ctx context.Context) {
 	ctx, cancel := context.WithDeadline(context.WithoutCancel(ctx), p.t0.Add(p.budget.drain()))
 	defer cancel()
+	deadline, _ := ctx.Deadline()
 	var group, windows sync.WaitGroup
 	for _, part := range p.draining() {
 		group.Go(func() {
@@ -48,7 +49,7 @@ func (p *process) drain(ctx context.Context) {
 				return
 			}
 			defer part.closeWindow()
-			if part.hasStarted(ctx) {
+			if part.hasStarted(deadline) {
 				p.drainPart(ctx, part)
 			}
 		})
@@ -125,12 +126,8 @@ func (p *process) drainPart(ctx context.Context, part *part) {
 
 // hasStarted waits for the end of the part's start, and reports whether it has
 // succeeded.
-func (p *part) hasStarted(ctx context.Context) bool {
-	select {
-	case <-p.startDone:
-	case <-ctx.Done():
-	}
-	return isClosed(p.startDone) && p.startErr == nil
+func (p *part) hasStarted(deadline time.Time) bool {
+	return closedBy(p.startDone, deadline) && p.startErr == nil
 }
 
 // stop stops the parts, each once everything that depends on it has stopped.
@@ -153,38 +150,38 @@ func (p *process) stopPart(ctx context.Context, part *part) {
 	for _, d := range part.dependants {
 		<-d.stopDone
 	}
-	deadline, _ := ctx.Deadline()
-	share := max(time.Until(deadline), 0) / time.Duration(part.height+1)
-	ctx, cancel := context.WithTimeout(ctx, share)
-	defer cancel()
-
-	if !part.hasStarted(ctx) {
+	begin := time.Now()
+	end, _ := ctx.Deadline()
+	deadline := begin.Add(max(end.Sub(begin), 0) / time.Duration(part.height+1))
+	if !part.hasStarted(deadline) {
 		if !isClosed(part.startDone) {
 			p.leftBehind(part, "start", ErrDeadline)
 		}
 		part.settle(notStarted)
 		return
 	}
-	begin := time.Now()
+	begin = time.Now()
 	part.cancelRun()
-	p.stopFunc(ctx, part)
-	select {
-	case <-part.runDone:
-	case <-ctx.Done():
-		if !isClosed(part.runDone) {
-			p.leftBehind(part, "run", ErrDeadline)
-		}
+	if part.Stop != nil {
+		p.call(ctx, part, "stop", part.Stop, deadline)
+	}
+	if !closedBy(part.runDone, deadline) {
+		p.leftBehind(part, "run", ErrDeadline)
 	}
 	p.stopped(part, time.Since(begin))
 }
 
-// stopFunc calls the part's Stop.
-func (p *process) stopFunc(ctx context.Context, part *part) {
-	if part.Stop == nil {
-		return
-	}
-	deadline, _ := ctx.Deadline()
-	switch err := await(part.spawn(ctx, "stop", part.Stop), deadline); {
+// lastLook is how long before its share is over the context of a function ends, or
+// a tenth of the share if that is less: what obeys it can still say how far it got.
+const lastLook = 50 * time.Millisecond
+
+// call calls one of the part's functions and waits for it, until the deadline at
+// the latest.
+func (p *process) call(ctx context.Context, part *part, op string, f func(context.Context) error, deadline time.Time) {
+	given := max(time.Until(deadline), 0)
+	ctx, cancel := context.WithDeadline(ctx, deadline.Add(-min(lastLook, given/10)))
+	defer cancel()
+	switch err := await(part.spawn(ctx, op, f), deadline); {
 	case err == ErrDeadline:
 		p.leftBehind(part, "stop", err)
 	case err != nil:
@@ -194,6 +191,20 @@ func (p *process) stopFunc(ctx context.Context, part *part) {
 		p.log.Error("component failed to stop", "component", part.Name, "error", err)
 		p.failed(part, part.fail("stop", err))
 	}
+}
+
+// closedBy waits until c is closed, and reports false if it is not by the deadline.
+func closedBy(c <-chan struct{}, deadline time.Time) bool {
+	if isClosed(c) {
+		return true
+	}
+	timer := time.NewTimer(time.Until(deadline))
+	defer timer.Stop()
+	select {
+	case <-c:
+	case <-timer.C:
+	}
+	return isClosed(c)
 }
 
 func isClosed(c <-chan struct{}) bool {
@@ -223,17 +234,9 @@ func (p *process) flush(ctx context.Context) {
 	if p.app.Flush == nil {
 		return
 	}
-	deadline := p.t0.Add(p.budget.flushed())
-	ctx, cancel := context.WithDeadline(context.WithoutCancel(ctx), deadline)
-	defer cancel()
 	flush := newPart(Component{Name: "flush"}, 0)
-	switch err := await(flush.spawn(ctx, "flush", p.app.Flush), deadline); {
-	case err == ErrDeadline:
-		p.leftBehind(flush, "stop", err)
-	case err != nil:
-		p.log.Error("flush failed", "error", err)
-		p.failed(flush, flush.fail("stop", err))
-	default:
+	p.call(context.WithoutCancel(ctx), flush, "flush", p.app.Flush, p.t0.Add(p.budget.flushed()))
+	if flush.report.Fate == "" {
 		p.instant(Event{Instant: "Flushed", Took: time.Since(p.t0)})
 	}
 }
