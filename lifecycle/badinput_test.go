@@ -196,7 +196,7 @@ func TestShutdownFromAnywhere(t *testing.T) {
 			c.Ready = func(context.Context) error { down(); return nil }
 		}, []string{"3s db stopped"}},
 		{"a liveness check", func(a *lifecycle.App, c *lifecycle.Component, down func()) {
-			a.Probes = new(probes.Registry)
+			a.Probes = &probes.Registry{Logger: a.Logger}
 			a.Probes.AddLiveness("own", func() error { time.Sleep(time.Second); down(); return nil })
 		}, []string{"3s db stopped"}},
 		{"an observer", func(a *lifecycle.App, c *lifecycle.Component, down func()) {

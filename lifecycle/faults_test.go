@@ -124,7 +124,7 @@ var faults = []fault{
 		f.serve(nil)
 		l := memnet.Listen()
 		f.guilty.Listen = func(context.Context) (net.Listener, error) { return l, nil }
-		f.Components = append(f.Components[:3:3], lifecycle.Component{Name: "breaker", Run: f.after(9*s, func(context.Context) error { return l.Close() })})
+		f.Components = append(f.Components[:3:3], lifecycle.Component{Name: "breaker", Run: f.after(9*s, func(ctx context.Context) error { l.Close(); return f.obey(ctx) })})
 	}, 1, 2 * s, "run guilty: "},
 
 	{"check", "fails", func(f *faultyApp) { f.guilty.Ready = f.fail }, 0, 4 * s, `msg="probes: check is failing" check=guilty`},
@@ -215,7 +215,7 @@ func TestFaultMatrix(t *testing.T) {
 				assert.Less(t, time.Since(t0), 30*time.Second, "the grace period")
 				assert.Equal(t, tt.status, lifecycle.ExitCode(err), "%v", err)
 				if tt.status != 0 {
-					assert.Contains(t, err.Error(), tt.says)
+					require.ErrorContains(t, err, tt.says)
 				} else {
 					assert.Contains(t, log.String(), tt.says)
 				}
@@ -257,7 +257,8 @@ signal comes after a minute; a fault that ends the process begins the shutdown i
 
 In every case all healthy components that have started are stopped, the process is gone before the grace period, and the
 error of ` + "`Run`" + ` (or the log, where the status is 0) says what the last column has. ` + "`TestFaultMatrix`" + ` asserts every row in
-fake time; ` + "`TestFaultyProgram`" + ` repeats the worst of them in processes of their own, with real signals.
+fake time;
+` + "`TestFaultyProgramIsGoneBeforeTheGracePeriod`" + ` repeats the worst of them in processes of their own, with real signals.
 
 | where | what | exit status | gone after | what is said |
 |---|---|---|---|---|

@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -62,17 +63,51 @@ func faulty(fault string) {
 		guilty.Ready = forever
 	case "handler ignores its context":
 		mux.HandleFunc("/guilty", func(http.ResponseWriter, *http.Request) { fmt.Println("hanging"); select {} })
+	case "start obeys":
+		guilty.Start = func(ctx context.Context) error { fmt.Println("hanging"); <-ctx.Done(); return ctx.Err() }
+	case "start fails":
+		guilty.DependsOn = []string{"db"}
+		guilty.Start = func(context.Context) error { return errors.New("broken") }
+	case "run fails":
+		guilty.DependsOn = []string{"db"}
+		guilty.Run = func(context.Context) error { return errors.New("broken") }
+	case "run panics as it stops":
+		guilty.Run = func(ctx context.Context) error { <-ctx.Done(); panic("odd") }
+	case "stop leaves by Goexit":
+		guilty.Stop = func(context.Context) error { runtime.Goexit(); return nil }
+	case "stop obeys":
+		guilty.Stop = func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
+	case "error hangs":
+		guilty.Stop = func(context.Context) error { return hostile{func() { select {} }} }
+	case "a hundred hang":
+		for i := range 100 {
+			a.Components = append(a.Components, lifecycle.Component{Name: fmt.Sprint("guilty", i), Stop: forever})
+		}
+	case "observer hangs":
+		a.Observers = []func(lifecycle.Event){func(lifecycle.Event) { select {} }}
+	case "observer panics":
+		a.Observers = []func(lifecycle.Event){func(lifecycle.Event) { panic("odd") }}
+	case "shuts itself down":
+		guilty.Run = func(ctx context.Context) error { a.Shutdown("enough"); <-ctx.Done(); return nil }
+		guilty.Stop = func(context.Context) error { fmt.Println("stopping"); time.Sleep(time.Second); return nil }
+	case "embedded":
+		guilty.Run = func(ctx context.Context) error { <-ctx.Done(); return nil }
+		a.Components = []lifecycle.Component{guilty}
+		a.Run(context.Background())
 	case "logger hangs":
 		slog.SetDefault(slog.New(hangingHandler{slog.Default().Handler()}))
+	case "logger and stop hang":
+		slog.SetDefault(slog.New(hangingHandler{slog.Default().Handler()}))
+		guilty.Stop = func(context.Context) error { fmt.Println("stopping"); select {} }
 	default:
 		panic("unknown fault " + fault)
 	}
-	a.ProbeAddr = os.Getenv("PROBE_ADDR")
-	a.Components = []lifecycle.Component{
-		{Name: "db", Stop: func(context.Context) error { fmt.Println("db stopped"); return nil }},
+	a.ProbeAddr, a.PreStopToken = os.Getenv("PROBE_ADDR"), os.Getenv("PRE_STOP_TOKEN")
+	a.Components = append(a.Components,
+		lifecycle.Component{Name: "db", Stop: func(context.Context) error { fmt.Println("db stopped"); return nil }},
 		guilty,
 		lifecycle.HTTP("web", &http.Server{Addr: os.Getenv("ADDR"), Handler: mux}, "db"),
-	}
+	)
 	lifecycle.Main(a)
 }
 
@@ -159,13 +194,29 @@ func TestFaultyProgramIsGoneBeforeTheGracePeriod(t *testing.T) {
 		{"flush hangs", "instant=Started", 4, []string{"component=flush", "lifecycle_test.faulty", "db stopped"}},
 		{"check panics", "panic: odd", 1, []string{"check=guilty", "check guilty: panic: odd", "db stopped"}},
 		{"check hangs", "instant=Started", 0, []string{"db stopped"}},
+		{"start obeys", "hanging", 0, []string{"start interrupted", "component=guilty", "db stopped"}},
+		{"start fails", "", 3, []string{"start guilty: broken", "db stopped"}},
+		{"run fails", "", 1, []string{"run guilty: broken", "db stopped"}},
+		{"run panics as it stops", "instant=Started", 1, []string{"run guilty: panic: odd", "db stopped"}},
+		{"stop leaves by Goexit", "instant=Started", 1, []string{"stop guilty: runtime.Goexit was called", "db stopped"}},
+		{"stop obeys", "instant=Started", 4, []string{"stop guilty: not done by its deadline: context deadline exceeded", "db stopped"}},
+		{"error hangs", "instant=Started", 4, []string{"component=guilty op=stop", "hostile", "db stopped"}},
+		{"a hundred hang", "instant=Started", 4, []string{"component=guilty0 op=stop", "component=guilty99 op=stop", "db stopped", "instant=Exited"}},
+		{"observer hangs", "instant=Started", 0, []string{"observer has not been told everything", "faulty", "db stopped"}},
+		{"observer panics", "instant=Started", 0, []string{"observer has not been told everything", "panic: odd", "db stopped"}},
 		{"logger hangs", "instant=Started", 0, []string{"db stopped", "the Logger has not written everything: it has not returned"}},
 	} {
 		t.Run(tt.fault, func(t *testing.T) {
 			t.Parallel()
 			p := run(t, tt.fault, "GRACE_PERIOD="+grace.String())
-			p.waitFor(tt.ready)
-			code, took := p.exit(p.signal(syscall.SIGTERM))
+			t0 := time.Now()
+			if tt.ready != "" { // and otherwise it ends by itself
+				p.waitFor(tt.ready)
+				t0 = p.signal(syscall.SIGTERM)
+			}
+			kill := time.AfterFunc(time.Until(t0.Add(grace)), func() { p.cmd.Process.Kill() }) // as the kubelet does
+			code, took := p.exit(t0)
+			assert.True(t, kill.Stop(), "SIGKILL was sent")
 			assert.Equal(t, tt.code, code, p.out.String())
 			assert.Less(t, took, grace, p.out.String())
 			for _, want := range tt.want {
@@ -209,9 +260,127 @@ func TestSecondSignalEndsAtOnce(t *testing.T) {
 			code, took := p.exit(p.signal(tt.signal))
 			assert.Equal(t, tt.code, code)
 			assert.Less(t, took, time.Second)
-			assert.Contains(t, p.out.String(), "guilty (")
+			assert.Regexp(t, `pending="[^"]*guilty \(stop\)"`, p.out.String())
+			assert.Contains(t, p.out.String(), "report=\"signal: terminated: took ")
+			assert.Contains(t, p.out.String(), "lifecycle_test.faulty", "the stack of what hangs")
 		})
 	}
+}
+
+func TestSecondSignalEndsAtOnceDuringStart(t *testing.T) {
+	t.Parallel()
+	p := run(t, "start hangs", "GRACE_PERIOD=10m")
+	p.waitFor("hanging")
+	p.signal(syscall.SIGTERM)
+	p.waitFor("instant=ShutdownInitiated")
+	code, took := p.exit(p.signal(syscall.SIGTERM))
+	assert.Equal(t, 143, code)
+	assert.Less(t, took, time.Second)
+	assert.Contains(t, p.out.String(), "guilty (start)")
+}
+
+// TestSecondSignalEndsAtOnceWithoutALog: nothing reads the log any more.
+func TestSecondSignalEndsAtOnceWithoutALog(t *testing.T) {
+	t.Parallel()
+	p := run(t, "logger and stop hang", "GRACE_PERIOD=10m")
+	p.waitFor("instant=Started")
+	p.signal(syscall.SIGTERM)
+	p.waitFor("stopping")
+	code, took := p.exit(p.signal(syscall.SIGTERM))
+	assert.Equal(t, 143, code)
+	assert.Less(t, took, time.Second)
+	assert.Contains(t, p.out.String(), "second signal, leaving at once; the Logger has not written this: it has not returned; not stopped: ")
+	assert.Contains(t, p.out.String(), "guilty (stop)\n")
+}
+
+// TestSignalAfterShutdownIsTheFirst: it may come from an orchestrator that does not
+// know that the process is on its way.
+func TestSignalAfterShutdownIsTheFirst(t *testing.T) {
+	t.Parallel()
+	p := run(t, "shuts itself down")
+	p.waitFor("stopping")
+	code, _ := p.exit(p.signal(syscall.SIGTERM))
+	assert.Equal(t, 0, code, p.out.String())
+	assert.Contains(t, p.out.String(), "reason=enough")
+}
+
+func TestQuitKeepsItsMeaning(t *testing.T) {
+	t.Parallel()
+	p := run(t, "stop hangs", "GRACE_PERIOD=10m")
+	p.waitFor("instant=Started")
+	p.signal(syscall.SIGTERM)
+	p.waitFor("instant=Drained")
+	code, _ := p.exit(p.signal(syscall.SIGQUIT))
+	assert.Equal(t, 2, code, "the runtime's")
+	assert.Contains(t, p.out.String(), "SIGQUIT: quit")
+	assert.Contains(t, p.out.String(), "goroutine 1 ")
+}
+
+// TestRunInstallsNoSignalHandler: a program that embeds it has the signals for
+// itself, and here their default.
+func TestRunInstallsNoSignalHandler(t *testing.T) {
+	t.Parallel()
+	p := run(t, "embedded")
+	p.waitFor("instant=Started")
+	p.signal(syscall.SIGTERM)
+	for p.lines.Scan() {
+	}
+	exit, ok := errors.AsType[*exec.ExitError](p.cmd.Wait())
+	require.True(t, ok)
+	assert.Equal(t, syscall.SIGTERM, exit.Sys().(syscall.WaitStatus).Signal())
+}
+
+// TestPreStopHook: the hook begins the shutdown and is answered when the accept
+// window is over; the signal that comes then changes nothing.
+func TestPreStopHook(t *testing.T) {
+	t.Parallel()
+	probes, addr := freeAddr(t), freeAddr(t)
+	p := run(t, "none", "PROBE_ADDR="+probes, "ADDR="+addr, "PRE_STOP_TOKEN=secret", "PRE_STOP_DELAY=1s")
+	p.waitFor("instant=Started")
+	ask := func(method, authorization string) (int, string) {
+		r, err := http.NewRequestWithContext(t.Context(), method, "http://"+probes+"/prestop", nil)
+		require.NoError(t, err)
+		if authorization != "" {
+			r.Header.Set("Authorization", authorization)
+		}
+		resp, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}).Do(r)
+		require.NoError(t, err)
+		defer resp.Body.Close()
+		body, err := io.ReadAll(resp.Body)
+		require.NoError(t, err)
+		return resp.StatusCode, string(body)
+	}
+	for _, authorization := range []string{"", "Bearer ", "Bearer wrong", "secret", "bearer secret ", "Basic secret"} {
+		code, _ := ask("GET", authorization)
+		require.Equal(t, 403, code, authorization)
+	}
+	code, _ := ask("POST", "Bearer secret")
+	require.Equal(t, 405, code)
+
+	t0 := time.Now()
+	code, body := ask("GET", "Bearer secret")
+	assert.Equal(t, 200, code)
+	assert.Equal(t, "the accept window is over\n", body)
+	assert.GreaterOrEqual(t, time.Since(t0), time.Second, "the floor")
+	_, err := net.Dial("tcp", addr)
+	require.ErrorIs(t, err, syscall.ECONNREFUSED)
+	p.cmd.Process.Signal(syscall.SIGTERM) // which may find it gone
+	code, _ = p.exit(t0)
+	assert.Equal(t, 0, code, p.out.String())
+	assert.Equal(t, 1, strings.Count(p.out.String(), "instant=ShutdownInitiated"))
+	assert.Contains(t, p.out.String(), `reason="pre-stop hook"`)
+}
+
+func TestThereIsNoPreStopHookWithoutAToken(t *testing.T) {
+	t.Parallel()
+	addr := freeAddr(t)
+	p := run(t, "none", "PROBE_ADDR="+addr)
+	p.waitFor("instant=Started")
+	resp, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}).Get("http://" + addr + "/prestop")
+	require.NoError(t, err)
+	resp.Body.Close()
+	assert.Equal(t, 404, resp.StatusCode)
+	p.exit(p.signal(syscall.SIGTERM))
 }
 
 func TestInvalidEnvironmentIsOneLine(t *testing.T) {

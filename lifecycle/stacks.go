@@ -17,8 +17,8 @@ const stackLabel = "lameduck.component"
 
 const (
 	// profileAge is how long a goroutine profile is good for: what hangs is
-	// still there, and a thousand components that hang cost one profile.
-	profileAge = 100 * time.Millisecond
+	// still there, and many components that hang cost one profile.
+	profileAge = time.Second
 
 	// maxStacks bounds what is said of one component, in bytes.
 	maxStacks = 16 << 10
