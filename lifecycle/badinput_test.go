@@ -216,6 +216,7 @@ func TestShutdownFromAnywhere(t *testing.T) {
 					group.Go(down)
 				}
 				group.Wait()
+				<-ctx.Done()
 				return nil
 			}
 		}, []string{"3s db stopped"}},

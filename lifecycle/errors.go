@@ -53,12 +53,12 @@ func ExitCode(err error) int {
 
 var errGoexit = errors.New("runtime.Goexit was called")
 
-// protect calls f and sends on done exactly once: its error, or one that says
-// that it panicked or left by runtime.Goexit. The text of the error is written
-// here, where it can block or panic as f can.
-func protect(done chan<- error, f func() error) {
+// protect calls f and then over, once, with f's error, or one that says that f
+// panicked or left by runtime.Goexit. The text of the error is written here, where
+// it can block or panic as f can.
+func protect(f func() error, over func(error)) {
 	err := errGoexit
-	defer func() { done <- err }()
+	defer func() { over(err) }()
 	defer func() {
 		if v := recover(); v != nil {
 			err = panicked(v)

@@ -97,6 +97,14 @@ var faults = []fault{
 	{"start", "panics when it is told to stop", func(f *faultyApp) { f.guilty.Start = f.told(f.panic) }, 3, 2 * s, "start failed: start guilty: panic: odd"},
 	{"start", "succeeds, but late after it was told to stop", func(f *faultyApp) { f.guilty.Start = f.told(f.after(3*s, f.nothing)) }, 0, 5 * s, ""},
 	{"start", "hangs, and ignores its context", func(f *faultyApp) { f.guilty.Start = f.hang }, 4, 16 * s, "start guilty: not done by its deadline"},
+	{"start", "succeeds when it has been left behind", func(f *faultyApp) {
+		f.guilty.Start = f.told(f.after(17*s, f.nothing))
+		f.guilty.Run = f.panic // is not called
+	}, 4, 16 * s, "start guilty: not done by its deadline"},
+	{"start", "a server's listen hangs", func(f *faultyApp) {
+		f.serve(nil)
+		f.guilty.Listen = func(context.Context) (net.Listener, error) { f.hang(nil); return memnet.Listen(), nil }
+	}, 4, 25 * s, "start guilty: not done by its deadline"},
 	{"start", "hangs, and another one fails", func(f *faultyApp) {
 		f.guilty.Start = f.hang
 		f.Components = append(f.Components, lifecycle.Component{Name: "other", Start: f.after(2*s, f.fail)})

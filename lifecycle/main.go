@@ -21,9 +21,10 @@ import (
 func Main(a *App) { os.Exit(a.main()) }
 
 func (a *App) main() int {
-	signals := make(chan os.Signal, 2) // the second must not be lost either
+	// Two, so that the second is not lost either. This is never undone: a signal
+	// that comes at the very end must not change the status of the exit.
+	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
-	defer signal.Stop(signals)
 
 	p, err := newProcess(a)
 	if err != nil {
@@ -49,19 +50,23 @@ func (a *App) main() int {
 	}
 }
 
-// lastWait is how long an exit waits for its last words to be written.
-const lastWait = 50 * time.Millisecond
+const (
+	// lastWait is how long an exit waits for its last words to be written.
+	lastWait = 50 * time.Millisecond
+
+	// maxNamed is of how many components the last words have the stacks.
+	maxNamed = 10
+)
 
 // leave says what has not stopped, with its stacks, before an exit that nothing may
 // delay, a log that blocks included. It returns the status of the exit.
 func (p *process) leave(msg string, status int) int {
 	r := p.report(status)
+	var parts []*part
+	parts, r.Pending = p.pending()
 	var stacks []string
-	for _, part := range p.pending() {
-		r.Pending = append(r.Pending, part.Name+" ("+part.doing()+")")
-		if s := p.profiler.stacks(part.Name); s != "" {
-			stacks = append(stacks, s)
-		}
+	for _, part := range parts[:min(len(parts), maxNamed)] {
+		stacks = append(stacks, p.profiler.stacks(part.Name))
 	}
 	pending := strings.Join(r.Pending, ", ")
 	p.app.setReport(r)

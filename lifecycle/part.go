@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"runtime/pprof"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/lameduck-go/lameduck/drain"
@@ -22,14 +23,17 @@ type part struct {
 	dependants   []*part
 	height       int // the longest chain of dependencies below it
 	serversBelow int // the most servers in such a chain
+	labels       pprof.LabelSet
 
 	// The channels are closed by the process, each once, in this order. A
 	// channel's close publishes the fields that are named beside it.
 	startDone chan struct{} // startErr: nil if the part has to be stopped; startFailed
-	runDone   chan struct{} // runErr
-	drainDone chan struct{} // it takes no more traffic; closed before or after runDone
+	runDone   chan struct{} // runErr; closed from the beginning if there is no Run
+	drainDone chan struct{} // it takes no more traffic; made by drain, closed before or after runDone
 	stopDone  chan struct{} // it has stopped, or was left behind
 
+	fate        atomic.Int32 // of its start: undecided, then one of the others
+	undo        func()       // undoes a start that comes too late
 	startErr    error
 	startFailed bool // its dependants must not start
 	runErr      error
@@ -45,22 +49,37 @@ type part struct {
 	report ComponentReport
 }
 
+// The fates of a start.
+const (
+	undecided  = iota
+	hasStarted // it is stopped in its turn
+	abandoned  // it was left behind, and what it returns later changes nothing
+)
+
+// closed is a channel that is.
+var closed = make(chan struct{})
+
+func init() { close(closed) }
+
 var errNotStarted = errors.New("not started, or failed to start")
 
-func newPart(c Component, height int) *part {
+func newPart(c Component) *part {
 	p := &part{
 		Component: c,
-		height:    height,
+		labels:    pprof.Labels(stackLabel, c.Name),
 		startDone: make(chan struct{}),
-		runDone:   make(chan struct{}),
-		drainDone: make(chan struct{}),
+		runDone:   closed,
 		stopDone:  make(chan struct{}),
+		undo:      func() {},
 		report:    ComponentReport{Name: c.Name},
 	}
 	if c.Server != nil {
 		p.windowDone = make(chan struct{})
 		p.closeWindow = sync.OnceFunc(func() { close(p.windowDone) })
 		p.serve(c.Server.HTTP)
+	}
+	if p.Run != nil {
+		p.runDone = make(chan struct{})
 	}
 	return p
 }
@@ -87,6 +106,7 @@ func (p *part) serve(h *http.Server) {
 		l, err = drain.Listen(ctx, "tcp", addr)
 		return err
 	}
+	p.undo = func() { l.Close() }
 	p.Run = func(context.Context) error {
 		err := p.Server.Serve
 		if secure {
@@ -99,20 +119,41 @@ func (p *part) serve(h *http.Server) {
 	}
 }
 
-// spawn calls f in a goroutine of its own, labelled with the component's name so
+// mayStart waits until what the part depends on has started. It reports false if
+// that does not happen, or if the process is told to stop.
+func (p *part) mayStart(ctx context.Context) bool {
+	for _, d := range p.dependencies {
+		select {
+		case <-d.startDone:
+		case <-ctx.Done():
+			return false
+		}
+		if d.startErr != nil || d.startFailed {
+			return false
+		}
+	}
+	return ctx.Err() == nil
+}
+
+// do calls f and then over with its error, labelled with the component's name so
 // that its stack can be found, and so can those of all the goroutines that it
-// starts. What f returns is sent on the channel.
-func (p *part) spawn(ctx context.Context, op string, f func(context.Context) error) <-chan error {
+// starts. Over is called even if f leaves by runtime.Goexit, and is then the last
+// that the goroutine does.
+func (p *part) do(ctx context.Context, op string, f func(context.Context) error, over func(error)) {
 	p.set(op)
-	done := make(chan error, 1)
-	go pprof.Do(ctx, pprof.Labels(stackLabel, p.Name), func(ctx context.Context) {
-		protect(done, func() error {
-			if f == nil {
-				return nil
-			}
-			return f(ctx)
-		})
+	if f == nil {
+		over(nil)
+		return
+	}
+	pprof.Do(ctx, p.labels, func(ctx context.Context) {
+		protect(func() error { return f(ctx) }, over)
 	})
+}
+
+// spawn is do in a goroutine of its own, with a channel on which the error is sent.
+func (p *part) spawn(ctx context.Context, op string, f func(context.Context) error) <-chan error {
+	done := make(chan error, 1)
+	go p.do(ctx, op, f, func(err error) { done <- err })
 	return done
 }
 
@@ -144,6 +185,11 @@ func (p *part) doing() string {
 
 // await returns what comes on done, or ErrDeadline at the deadline.
 func await(done <-chan error, deadline time.Time) error {
+	select {
+	case err := <-done:
+		return err
+	default:
+	}
 	timer := time.NewTimer(time.Until(deadline))
 	defer timer.Stop()
 	select {

@@ -114,6 +114,9 @@ func (p *process) byHeight() []*part {
 // windows ends at the latest. A server begins to drain when the servers that
 // depend on it have been drained, and has its share of what is left.
 func (p *process) windows() (floor, end time.Duration) {
+	if len(p.draining()) == 0 {
+		return 0, 0
+	}
 	ends := make(map[*part]time.Duration, len(p.parts))
 	for _, part := range slices.Backward(p.byHeight()) {
 		var begin time.Duration

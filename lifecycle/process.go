@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -171,30 +172,41 @@ func (p *process) register(part *part) error {
 	return p.probes.AddReadiness(probes.Check{Name: part.Name, Func: part.Ready})
 }
 
-// build makes the parts and ties them together.
+// build makes the parts and ties them together, dependencies first.
 func (p *process) build() {
-	heights := graph.Height(nodes(p.app.Components))
-	byName := make(map[string]*part)
+	p.parts = make([]*part, 0, len(p.app.Components))
+	byName := make(map[string]*part, len(p.app.Components))
 	for _, c := range p.app.Components {
-		part := newPart(c, heights[c.Name])
+		part := newPart(c)
 		byName[c.Name] = part
 		p.parts = append(p.parts, part)
 	}
 	for _, part := range p.parts {
+		part.dependencies = slices.Grow(part.dependencies, len(part.DependsOn))
 		for _, name := range part.DependsOn {
 			d := byName[name]
 			part.dependencies = append(part.dependencies, d)
 			d.dependants = append(d.dependants, part)
 		}
 	}
-	for _, part := range p.byHeight() { // so that the counts of dependencies are there
-		for _, d := range part.dependencies {
-			below := d.serversBelow
-			if d.Server != nil {
-				below++
-			}
-			part.serversBelow = max(part.serversBelow, below)
+	for _, part := range p.parts {
+		part.measure()
+	}
+}
+
+// measure sets the lengths of the chains below the part.
+func (p *part) measure() {
+	if p.height > 0 {
+		return // done
+	}
+	for _, d := range p.dependencies {
+		d.measure()
+		p.height = max(p.height, d.height+1)
+		below := d.serversBelow
+		if d.Server != nil {
+			below++
 		}
+		p.serversBelow = max(p.serversBelow, below)
 	}
 }
 
@@ -247,7 +259,7 @@ func (p *process) start(ctx context.Context) (reason error) {
 	defer cancel()
 	results := make(chan error, len(p.parts))
 	for _, part := range p.parts {
-		go func() { results <- p.startPart(starting, part) }()
+		go p.startPart(starting, part, results)
 	}
 	for range p.parts {
 		select {
@@ -269,33 +281,38 @@ func (p *process) start(ctx context.Context) (reason error) {
 	return nil
 }
 
-// startPart starts one part and its Run. Every part comes to the end of it, so
-// that stop can rely on startDone.
-func (p *process) startPart(ctx context.Context, part *part) error {
-	defer close(part.startDone)
+// startPart starts one part and its Run, and sends the error on results. Every part
+// comes to the end of it, so that stop can rely on startDone.
+func (p *process) startPart(ctx context.Context, part *part, results chan<- error) {
 	part.startErr = errNotStarted
-	for _, d := range part.dependencies {
-		select {
-		case <-d.startDone:
-		case <-ctx.Done():
-		}
-		if ctx.Err() != nil || d.startErr != nil || d.startFailed {
-			return nil // said by the dependency, if it failed
-		}
-	}
-	if ctx.Err() != nil {
-		return nil
+	if !part.mayStart(ctx) {
+		close(part.startDone)
+		results <- nil // said by the dependency, if it failed
+		return
 	}
 	begin := time.Now()
-	if err := <-part.spawn(ctx, "start", part.Start); err != nil {
+	part.do(ctx, "start", part.Start, func(err error) {
+		err = p.startOver(ctx, part, err, time.Since(begin))
+		close(part.startDone)
+		results <- err
+	})
+}
+
+// startOver is the end of a part's start, of which err is the result.
+func (p *process) startOver(ctx context.Context, part *part, err error, took time.Duration) error {
+	if err != nil {
 		if ctx.Err() != nil && returned(err) {
 			p.log.Warn("start interrupted", "component", part.Name, "error", err)
 			return nil // told to stop, and did
 		}
 		return p.failStart(part, err)
 	}
+	if !part.fate.CompareAndSwap(undecided, hasStarted) {
+		part.undo()
+		return nil // said when it was left behind
+	}
 	part.startErr = nil
-	p.started(part, time.Since(begin))
+	p.started(part, took)
 	p.runPart(ctx, part)
 	if err := p.register(part); err != nil {
 		return p.failStart(part, err)
@@ -314,12 +331,11 @@ func (p *process) failStart(part *part, err error) error {
 // runPart calls the part's Run, in a context that outlives ctx: it ends when it
 // is the part's turn to stop.
 func (p *process) runPart(ctx context.Context, part *part) {
-	part.runCtx, part.cancelRun = context.WithCancel(context.WithoutCancel(ctx))
 	if part.Run == nil {
 		part.set("run")
-		close(part.runDone)
 		return
 	}
+	part.runCtx, part.cancelRun = context.WithCancel(context.WithoutCancel(ctx))
 	done := part.spawn(part.runCtx, "run", part.Run)
 	go func() {
 		part.runErr = <-done

@@ -5,7 +5,9 @@ package lifecycle
 
 import (
 	"cmp"
+	"context"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 	"time"
@@ -179,7 +181,7 @@ func (p *part) settle(fate string) {
 
 // started tells that a part has started.
 func (p *process) started(part *part, took time.Duration) {
-	p.log.Debug("component started", "component", part.Name, "took", took)
+	p.log.LogAttrs(context.Background(), slog.LevelDebug, "component started", slog.String("component", part.Name), slog.Duration("took", took))
 	part.note(func(r *ComponentReport) { r.Start = took })
 	p.tell(Event{Instant: "ComponentStarted", Component: part.Name, Took: took})
 }
@@ -195,7 +197,7 @@ func (p *process) stopped(part *part, took time.Duration) {
 	if fate == leftBehind {
 		return // which was told
 	}
-	p.log.Debug("component stopped", "component", part.Name, "took", took)
+	p.log.LogAttrs(context.Background(), slog.LevelDebug, "component stopped", slog.String("component", part.Name), slog.Duration("took", took))
 	p.tell(Event{Instant: "ComponentStopped", Component: part.Name, Took: took})
 }
 

@@ -39,7 +39,11 @@ func (p *process) drain(ctx context.Context) {
 	defer cancel()
 	deadline, _ := ctx.Deadline()
 	var group, windows sync.WaitGroup
-	for _, part := range p.draining() {
+	parts := p.draining()
+	for _, part := range parts {
+		part.drainDone = make(chan struct{})
+	}
+	for _, part := range parts {
 		group.Go(func() {
 			defer close(part.drainDone)
 			for _, d := range part.dependants {
@@ -49,7 +53,7 @@ func (p *process) drain(ctx context.Context) {
 				return
 			}
 			defer part.closeWindow()
-			if part.hasStarted(deadline) {
+			if p.awaitStart(part, deadline) {
 				p.drainPart(ctx, part)
 			}
 		})
@@ -124,16 +128,26 @@ func (p *process) drainPart(ctx context.Context, part *part) {
 	p.instant(Event{Instant: "Drained", Component: part.Name, Took: time.Since(p.t0), Drain: &report}, "report", report)
 }
 
-// hasStarted waits for the end of the part's start, and reports whether it has
-// succeeded.
-func (p *part) hasStarted(deadline time.Time) bool {
-	return closedBy(p.startDone, deadline) && p.startErr == nil
+// awaitStart waits for the end of the part's start, and reports whether it has
+// succeeded. At the deadline the part is left behind.
+func (p *process) awaitStart(part *part, deadline time.Time) bool {
+	if part.fate.Load() == abandoned {
+		return false
+	}
+	if closedBy(part.startDone, deadline) {
+		return part.startErr == nil
+	}
+	if part.fate.CompareAndSwap(undecided, abandoned) {
+		p.leftBehind(part, "start", ErrDeadline)
+		return false
+	}
+	<-part.startDone // it has started at this very moment
+	return true
 }
 
 // stop stops the parts, each once everything that depends on it has stopped.
 func (p *process) stop(ctx context.Context) {
-	ctx, cancel := context.WithDeadline(context.WithoutCancel(ctx), p.t0.Add(p.budget.total()))
-	defer cancel()
+	ctx = context.WithoutCancel(ctx)
 	var group sync.WaitGroup
 	for _, part := range p.parts {
 		group.Go(func() { p.stopPart(ctx, part) })
@@ -151,17 +165,16 @@ func (p *process) stopPart(ctx context.Context, part *part) {
 		<-d.stopDone
 	}
 	begin := time.Now()
-	end, _ := ctx.Deadline()
-	deadline := begin.Add(max(end.Sub(begin), 0) / time.Duration(part.height+1))
-	if !part.hasStarted(deadline) {
-		if !isClosed(part.startDone) {
-			p.leftBehind(part, "start", ErrDeadline)
-		}
+	left := p.t0.Add(p.budget.total()).Sub(begin)
+	deadline := begin.Add(max(left, 0) / time.Duration(part.height+1))
+	if !p.awaitStart(part, deadline) {
 		part.settle(notStarted)
 		return
 	}
 	begin = time.Now()
-	part.cancelRun()
+	if part.Run != nil {
+		part.cancelRun()
+	}
 	if part.Stop != nil {
 		p.call(ctx, part, "stop", part.Stop, deadline)
 	}
@@ -181,7 +194,14 @@ func (p *process) call(ctx context.Context, part *part, op string, f func(contex
 	given := max(time.Until(deadline), 0)
 	ctx, cancel := context.WithDeadline(ctx, deadline.Add(-min(lastLook, given/10)))
 	defer cancel()
-	switch err := await(part.spawn(ctx, op, f), deadline); {
+	var err error
+	done := part.spawn(ctx, op, f)
+	select {
+	case err = <-done:
+	case <-ctx.Done():
+		err = await(done, deadline)
+	}
+	switch {
 	case err == ErrDeadline:
 		p.leftBehind(part, "stop", err)
 	case err != nil:
@@ -234,7 +254,7 @@ func (p *process) flush(ctx context.Context) {
 	if p.app.Flush == nil {
 		return
 	}
-	flush := newPart(Component{Name: "flush"}, 0)
+	flush := newPart(Component{Name: "flush"})
 	p.call(context.WithoutCancel(ctx), flush, "flush", p.app.Flush, p.t0.Add(p.budget.flushed()))
 	if flush.report.Fate == "" {
 		p.instant(Event{Instant: "Flushed", Took: time.Since(p.t0)})
@@ -263,13 +283,14 @@ func (p *process) finish() error {
 	return err
 }
 
-// pending returns the parts that have begun and not stopped yet.
-func (p *process) pending() []*part {
-	var parts []*part
+// pending returns the parts that have begun and not stopped yet, and what each of
+// them is doing, as "http (drain)".
+func (p *process) pending() (parts []*part, text []string) {
 	for _, part := range p.parts {
-		if part.doing() != "" {
+		if op := part.doing(); op != "" {
 			parts = append(parts, part)
+			text = append(text, fmt.Sprintf("%s (%s)", part.Name, op))
 		}
 	}
-	return parts
+	return parts, text
 }
