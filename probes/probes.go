@@ -68,6 +68,8 @@ type Registry struct {
 	down    bool          // Shutdown was called
 	changed chan struct{} // capacity 1: something that Run looks at; nil before Run
 	events  []event       // changes of state that are not logged yet
+
+	published chan struct{} // closed by the next publish; nil if nobody waits for it
 }
 
 // A kind is one of the three probes.

@@ -67,6 +67,10 @@ func (r *Registry) publishLocked(now time.Time) {
 		s[readiness] = verdict{now: shuttingDown}
 	}
 	r.current.Store(&s)
+	if r.published != nil {
+		close(r.published)
+		r.published = nil
+	}
 }
 
 // verdictLocked aggregates the checks of one kind.

@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Lameduck Authors
+
+package probes
+
+import (
+	"context"
+	"iter"
+	"net/http"
+	"strings"
+	"time"
+)
+
+// A Status is what the probes are answered at one moment. It is comparable.
+type Status struct {
+	Live    bool // the liveness probe passes
+	Ready   bool // the readiness probe passes
+	Started bool // the startup probe passes
+
+	// ShuttingDown says that Shutdown was called. It stays true.
+	ShuttingDown bool
+
+	// Reason is what the readiness probe says when it is not plainly "ok",
+	// without the text of any error. It is empty otherwise.
+	Reason string
+}
+
+// Status returns what the probes are answered now. It takes no lock.
+func (r *Registry) Status() Status {
+	s, _ := r.status()
+	return s
+}
+
+// status returns also when that changes by itself, which is zero if it does not.
+func (r *Registry) status() (s Status, until time.Time) {
+	current := r.current.Load()
+	if current == nil {
+		current = &initial
+	}
+	passes := func(k kind) bool {
+		v := &current[k]
+		if v.then != nil && time.Now().Before(v.until) {
+			until = earliest(until, v.until)
+		}
+		return v.answer().code == http.StatusOK
+	}
+	s.Live, s.Ready, s.Started = passes(liveness), passes(readiness), passes(startup)
+	answer := current[readiness].answer()
+	s.ShuttingDown = answer == shuttingDown
+	if answer != ok {
+		s.Reason = strings.TrimSuffix(string(answer.body), "\n")
+	}
+	return s, until
+}
+
+// Watch returns an iterator over what the probes are answered: what they are
+// answered at first, and then each change, until ctx ends or the loop is left.
+// A gRPC health server or a service registry follows it.
+//
+// A change is seen at once, also one that comes by age alone while Run does not
+// run. A body of the loop that takes long holds up nobody: it is then given
+// what holds by that time, and not what held in between. Any number of loops may
+// watch, each from the goroutine that it runs in; no other is started.
+func (r *Registry) Watch(ctx context.Context) iter.Seq[Status] {
+	return func(yield func(Status) bool) {
+		var last Status
+		for first := true; ctx.Err() == nil; first = false {
+			published := r.nextPublished() // first, so that no change is missed
+			s, until := r.status()
+			if (first || s != last) && !yield(s) {
+				return
+			}
+			last = s
+			await(ctx, published, until)
+		}
+	}
+}
+
+// await returns when ctx ends, when published is closed, and at the time until
+// unless that is zero.
+func await(ctx context.Context, published <-chan struct{}, until time.Time) {
+	var timeout <-chan time.Time
+	if !until.IsZero() {
+		timer := time.NewTimer(time.Until(until))
+		defer timer.Stop()
+		timeout = timer.C
+	}
+	select {
+	case <-ctx.Done():
+	case <-published:
+	case <-timeout:
+	}
+}
+
+// nextPublished returns a channel that is closed when the next snapshot is there.
+func (r *Registry) nextPublished() <-chan struct{} {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.published == nil {
+		r.published = make(chan struct{})
+	}
+	return r.published
+}

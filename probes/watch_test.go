@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Lameduck Authors
+
+package probes_test
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/lameduck-go/lameduck/probes"
+)
+
+// A seen is what a loop over Watch saw, and when.
+type seen struct {
+	after time.Duration
+	probes.Status
+}
+
+// watch watches in the background. The function that it returns ends that and
+// returns what was seen.
+func watch(r *probes.Registry) (end func() []seen) {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan []seen)
+	go func() {
+		var all []seen
+		t0 := time.Now()
+		for s := range r.Watch(ctx) {
+			all = append(all, seen{time.Since(t0), s})
+		}
+		done <- all
+	}()
+	synctest.Wait()
+	return func() []seen { synctest.Wait(); cancel(); return <-done }
+}
+
+func TestWatch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var r probes.Registry
+		end := watch(&r)
+		ctx, cancel := context.WithCancel(t.Context())
+		ran := make(chan error)
+		var down atomic.Bool
+		require.NoError(t, r.AddReadiness(probes.Check{Name: "db", Interval: noJitter, Func: func(context.Context) error {
+			time.Sleep(time.Second / 2)
+			if down.Load() {
+				return errors.New("down")
+			}
+			return nil
+		}}))
+		go func() { ran <- r.Run(ctx) }()
+		time.Sleep(10 * time.Second)
+		r.Started()
+		synctest.Wait()
+		down.Store(true)
+		time.Sleep(10 * time.Second)
+		down.Store(false)
+		time.Sleep(10 * time.Second)
+		r.Shutdown()
+		got := end()
+		require.Len(t, got, 5)
+		assert.Equal(t, seen{0, probes.Status{Live: true, Reason: "not ready: starting"}}, got[0])
+		assert.Equal(t, seen{10 * time.Second, probes.Status{Live: true, Ready: true, Started: true}}, got[1])
+		assert.Equal(t, probes.Status{Live: true, Started: true, Reason: "not ready: db"}, got[2].Status)
+		assert.Less(t, got[2].after, 11*time.Second)
+		assert.Equal(t, probes.Status{Live: true, Ready: true, Started: true}, got[3].Status)
+		assert.Equal(t, seen{30 * time.Second, probes.Status{Live: true, Started: true, ShuttingDown: true, Reason: "not ready: shutting down"}}, got[4])
+		assert.Equal(t, got[4].Status, r.Status())
+		cancel()
+		require.NoError(t, <-ran)
+	})
+}
+
+func TestWatchSeesThatAResultHasExpired(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		require.NoError(t, r.AddReadiness(probes.Check{Name: "db", Interval: noJitter, Func: func(ctx context.Context) error {
+			<-time.After(time.Second / 2)
+			return nil
+		}}))
+		r.run()
+		time.Sleep(time.Second/2 + 1)
+		end := watch(r.Registry)
+		r.end() // half a second later, with nothing new from the last run
+		time.Sleep(time.Hour)
+		got := end()
+		require.Len(t, got, 2)
+		assert.True(t, got[0].Ready)
+		assert.False(t, got[1].Ready)
+		assert.Less(t, got[1].after, 2*time.Second)
+	})
+}
+
+func TestWatchHoldsUpNobodyAndGivesTheLatest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var r probes.Registry
+		got := 0
+		for s := range r.Watch(t.Context()) {
+			if got++; got == 1 {
+				r.Started() // from within the loop
+				require.NoError(t, r.AddReadiness(probes.Check{Name: "db", Func: pass}))
+				r.Shutdown()
+				continue
+			}
+			assert.True(t, s.ShuttingDown)
+			break
+		}
+		assert.Equal(t, 2, got)
+
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		for range r.Watch(ctx) {
+			t.Error("the context has ended")
+		}
+	})
+}
