@@ -34,17 +34,18 @@ func (s *Server) cancelLate() {
 }
 
 // cut closes what is left, and returns a line for each thing that was ended so. It
-// then waits for handlers to notice, until ctx is done.
+// then waits for handlers to notice, until ctx is done. All is named before any of it
+// is told: a handler that reacts at once was still cut.
 func (s *Server) cut(ctx context.Context) ([]string, error) {
 	conns := s.snapshot()
 	s.enter(cutting)
-	s.cancelRequests(ErrCut)
 	var lines []string
 	now := s.clock()
 	for _, c := range conns {
 		lines = append(lines, c.describe(now)...)
 	}
 	slices.Sort(lines)
+	s.cancelRequests(ErrCut)
 	for _, c := range conns {
 		c.Close()
 	}
