@@ -49,6 +49,9 @@ func (n *Stats) add(c *conn) {
 // track takes over a connection that was just accepted.
 func (s *Server) track(nc net.Conn, tls bool) *conn {
 	c := &conn{Conn: nc, srv: s, tls: tls, accepted: s.clock()}
+	if s.GRPC != nil {
+		c.set(ofGRPC)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.conns++

@@ -7,10 +7,8 @@ import (
 	"context"
 	"errors"
 	"io"
-	"maps"
 	"net"
 	"os"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -65,7 +63,7 @@ type conn struct {
 	deadline atomic.Int64  // of reading, by the clock, as net/http wants it; 0: none
 
 	mu      sync.Mutex // guards what follows; nothing is called under it but the socket
-	tls     bool       // TLS is spoken over it; does not change
+	tls     bool       // TLS is spoken over it; of GRPC that is seen by what comes in
 	h1      bool       // it has fallen idle or brought a request; HTTP/1's goroutine only
 	leaving bool       // the last answer is sent, the close under way
 	closed  bool       // nothing will come any more
@@ -91,6 +89,7 @@ const (
 	looking                   // Read looks once more before it does; set under mu
 	traffic                   // it has brought a request that is not a probe
 	hijacked                  // a handler has taken it over
+	ofGRPC                    // a gRPC server serves it; does not change
 )
 
 func (c *conn) is(f flag) bool { return c.flags.Load()&uint32(f) != 0 }
@@ -136,7 +135,11 @@ func (c *conn) mark() uint32 { return uint32(c.done.Load()) }
 func (c *conn) runningLocked() []request {
 	switch {
 	case c.http2 != nil:
-		return slices.Collect(maps.Values(c.http2.streams))
+		var running []request
+		for _, s := range c.http2.streams {
+			running = append(running, s.request)
+		}
+		return running
 	case c.lastID == uint32(c.done.Load()&^begun>>32), (c.closed || c.leaving) && !c.is(hijacked):
 		return nil
 	}
@@ -308,10 +311,10 @@ func (c *conn) CloseWrite() error {
 func (c *conn) NetConn() net.Conn { return c.Conn }
 
 // Close closes the connection. net/http says by StateClosed when it has done with
-// it, a little later; of a hijacked one this is the last that is heard.
+// it, a little later; of a hijacked one, and with GRPC, this is the last that is heard.
 func (c *conn) Close() error {
 	c.mu.Lock()
-	taken := c.is(hijacked)
+	taken := c.is(hijacked | ofGRPC)
 	in := c.srv.in()
 	told := c.told || c.http2 != nil && in != serving
 	staged, isHTTP2 := told && !taken && in < cutting && c.srv.has(stagedClose), c.http2 != nil
@@ -368,6 +371,9 @@ func (c *conn) ended() {
 	c.endNoticeLocked()
 	c.endGoAwayLocked()
 	c.mu.Unlock()
+	if p, ok := c.Conn.(*peerConn); ok {
+		c.srv.peers.Delete(p.addr)
+	}
 	if gone {
 		c.srv.remove(c)
 	}

@@ -16,13 +16,16 @@ import (
 // named is how many of the things that were cut an error names.
 const named = 10
 
-// cancelRequests cancels the contexts of all requests.
-func (s *Server) cancelRequests(cause error) {
+// cancelRequests cancels the contexts of all requests and calls.
+func (s *Server) cancelRequests() {
 	s.mu.Lock()
 	cancels := slices.Clone(s.cancels)
 	s.mu.Unlock()
 	for _, cancel := range cancels {
-		cancel(cause)
+		cancel(ErrCut)
+	}
+	if s.GRPC != nil {
+		s.cancelCalls()
 	}
 }
 
@@ -30,7 +33,7 @@ func (s *Server) cancelRequests(cause error) {
 // deadline.
 func (s *Server) cancelLate() {
 	s.counters.cancelled.Store(int64(s.Stats().InFlight))
-	s.cancelRequests(ErrCut)
+	s.cancelRequests()
 }
 
 // cut closes what is left, and returns a line for each thing that was ended so. It
@@ -44,12 +47,19 @@ func (s *Server) cut(ctx context.Context) ([]string, error) {
 	for _, c := range conns {
 		lines = append(lines, c.describe(now)...)
 	}
+	if len(lines) == 0 && s.hangsInGRPC() {
+		lines = []string{"GracefulStop, which has not returned"}
+	}
 	slices.Sort(lines)
-	s.cancelRequests(ErrCut)
+	s.cancelRequests()
 	for _, c := range conns {
 		c.Close()
 	}
-	s.closeHTTP()
+	if s.GRPC != nil {
+		s.stopGRPC(ctx)
+	} else {
+		s.closeHTTP()
+	}
 	for s.open() > 0 && ctx.Err() == nil {
 		s.wait(ctx, time.Time{}, true)
 	}
@@ -80,6 +90,8 @@ func (c *conn) describe(now int64) []string {
 		lines = append(lines, c.srv.describe(r, now))
 	}
 	switch {
+	case c.callsUnknown():
+		return []string{fmt.Sprintf("gRPC connection from %v", c.RemoteAddr())}
 	case hijacked:
 		c.srv.counters.hijackedCut.Add(1)
 		return []string{strings.Join(append([]string{fmt.Sprintf("hijacked connection from %v", c.RemoteAddr())}, lines...), ", ")}

@@ -92,7 +92,7 @@ func (s *Server) run(ctx context.Context) (r Report, err error) {
 	if !s.shutdown(patient, limits.cancel) {
 		r.Cut, err = s.cut(ctx)
 	}
-	s.cancelRequests(ErrCut)
+	s.cancelRequests()
 	r.End.Took = took()
 
 	s.counters.fill(&r)
@@ -321,12 +321,15 @@ func (s *Server) shutdown(ctx context.Context, cancelAt time.Time) bool {
 	if ctx.Err() != nil {
 		return false
 	}
-	if s.HTTP == nil {
+	if s.HTTP == nil && s.GRPC == nil {
 		return true
 	}
 	if now := time.Now(); now.Before(cancelAt) {
 		late := time.AfterFunc(cancelAt.Sub(now), s.cancelLate)
 		defer late.Stop()
+	}
+	if s.GRPC != nil {
+		return s.gracefulStop(ctx)
 	}
 	// Shutdown looks at its books now and then; ours are up to date.
 	polite, stop := context.WithCancel(ctx)

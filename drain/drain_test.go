@@ -499,7 +499,7 @@ func TestDrainIsIdempotentAndFinal(t *testing.T) {
 func TestServeWithoutHTTP(t *testing.T) {
 	l := memnet.Listen()
 	err := new(drain.Server).Serve(l)
-	assert.EqualError(t, err, "drain: Server.HTTP is nil")
+	assert.EqualError(t, err, "drain: neither Server.HTTP nor Server.GRPC is set")
 	_, err = l.Dial(t.Context())
 	assert.ErrorIs(t, err, net.ErrClosed, "the listener is closed in every case")
 }

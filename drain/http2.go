@@ -4,6 +4,7 @@
 package drain
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"io"
@@ -51,26 +52,33 @@ var farewellPing = [8]byte([]byte(farewell[len(farewell)-8:]))
 // An http2 is what is known of a connection that speaks HTTP/2. It is guarded by
 // the connection's mu.
 type http2 struct {
-	conn    *http2Conn         // nil: it can be told to go in one step only
-	idle    bool               // net/http says that no stream is open
-	streams map[uint32]request // those whose handler runs
-	settled bool               // when it is told to go
-	timer   *time.Timer        // until it is told, and then until it has had its time; nil: neither
-	waits   int                // how often its time has been over, and given once more
-	reads   uint32             // the connection's, when it was last given time
-	over    bool               // it knows that it is to go, or has had its time
+	conn    *http2Conn        // nil: it can be told to go in one step only
+	idle    bool              // net/http says that no stream is open
+	streams map[uint32]stream // those whose handler runs
+	settled bool              // when it is told to go
+	timer   *time.Timer       // until it is told, and then until it has had its time; nil: neither
+	waits   int               // how often its time has been over, and given once more
+	reads   uint32            // the connection's, when it was last given time
+	over    bool              // it knows that it is to go, or has had its time
+}
+
+// A stream is a request, or a call of GRPC, whose context cancel cancels.
+type stream struct {
+	request
+	cancel context.CancelCauseFunc
 }
 
 // goneLocked reports whether the client opens no new stream, as far as can be known:
 // then, and no earlier, net/http's own GOAWAY refuses none.
 func (h *http2) goneLocked() bool { return h.conn == nil || h.over }
 
-// An http2Conn is a connection on which net/http serves HTTP/2. It follows the
+// An http2Conn is a connection on which net/http or GRPC serves HTTP/2. It follows the
 // frames in both directions, so that the farewell gets in between two of them.
 type http2Conn struct {
 	net.Conn // the connection itself, or its TLS
 	conn     *conn
-	in       frames // by net/http's one goroutine that reads
+	preface  int    // bytes that are to come of clientPreface, which net/http reads before
+	in       frames // by the one goroutine that reads
 
 	due  atomic.Bool // the farewell is to be written
 	said atomic.Bool // it has been, or is just being
@@ -148,11 +156,31 @@ func (h *http2Conn) sayLocked() {
 func (h *http2Conn) Read(p []byte) (int, error) {
 	n, err := h.Conn.Read(p)
 	h.in.acked = false
-	h.in.follow(p[:n])
+	h.in.follow(h.afterPreface(p[:n]))
 	if h.in.acked && h.said.Load() {
 		h.conn.goAwayOver()
 	}
 	return n, err
+}
+
+// afterPreface returns what of the next bytes comes after the client's preface.
+func (h *http2Conn) afterPreface(p []byte) []byte {
+	if h.preface == 0 {
+		return p
+	}
+	want := clientPreface[len(clientPreface)-h.preface:]
+	n := min(len(p), len(want))
+	switch {
+	case string(p[:n]) != want[:n]:
+		h.preface, h.in.lost = 0, true
+		h.conn.encrypted()
+	case n == len(want):
+		h.preface = 0
+		h.conn.speaksHTTP2(h)
+	default:
+		h.preface -= n
+	}
+	return p[n:]
 }
 
 // A tlsHTTP2Conn also has the method from which net/http has Request.TLS, and by
@@ -221,7 +249,7 @@ func readPreface(t *tls.Conn) bool {
 	return err == nil && string(got) == clientPreface
 }
 
-// speaksHTTP2 notes that net/http is about to serve HTTP/2 on c, through h.
+// speaksHTTP2 notes that HTTP/2 is about to be served on c, through h.
 func (c *conn) speaksHTTP2(h *http2Conn) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -236,7 +264,7 @@ func (c *conn) isHTTP2Locked(h *http2Conn) {
 	if c.http2 != nil {
 		return
 	}
-	c.http2 = &http2{conn: h, streams: map[uint32]request{}}
+	c.http2 = &http2{conn: h, streams: map[uint32]stream{}, idle: c.is(ofGRPC)}
 	c.srv.http2.Add(1)
 	if c.srv.in() >= lingering {
 		c.goAwayLocked(c.srv.newcomersSpread() / 2)

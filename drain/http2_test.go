@@ -85,8 +85,10 @@ type h2Client struct {
 // http2 makes c speak HTTP/2, but for the first bytes, which it has sent already.
 func (c *client) http2(sent string) *h2Client {
 	h := &h2Client{client: c, end: make(chan struct{})}
+	h.mu.Lock() // no answer to the server's settings comes before this
+	defer h.mu.Unlock()
 	go h.read()
-	h.write(strings.TrimPrefix(h2Preface+h2Frame{kind: h2Settings}.String(), sent))
+	io.WriteString(h, strings.TrimPrefix(h2Preface+h2Frame{kind: h2Settings}.String(), sent))
 	return h
 }
 

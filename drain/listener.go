@@ -107,6 +107,9 @@ func (l *listener) admit(nc net.Conn) (net.Conn, error) {
 		nc.Close()
 		return nil, errTLS
 	}
+	if l.srv.GRPC != nil {
+		return l.srv.trackGRPC(nc), nil
+	}
 	return l.srv.track(nc, l.tls), nil
 }
 

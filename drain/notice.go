@@ -41,18 +41,33 @@ func Draining(ctx context.Context) <-chan struct{} {
 // Under a server that is not a [Server] it does nothing.
 func LongLived(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		c := connOf(r.Context())
-		if c == nil {
+		if connOf(r.Context()) == nil {
 			h.ServeHTTP(w, r)
 			return
 		}
-		ctx, cancel := context.WithCancelCause(r.Context())
-		defer cancel(nil)
-		notice := c.noticed().ctx
-		stop := context.AfterFunc(notice, func() { cancel(context.Cause(notice)) })
+		ctx, stop := NotifyContext(r.Context())
 		defer stop()
 		h.ServeHTTP(w, r.WithContext(ctx))
 	})
+}
+
+// NotifyContext returns a context, derived from one that is the context of a request or
+// call or is derived from that, which is cancelled, with [ErrDraining] as its cause, when
+// the connection is told to go, see [Server.Spread], and a function that releases it and
+// may be called more than once. It is what LongLived does, for a part of a handler, and
+// for streams of [Server.GRPC].
+func NotifyContext(ctx context.Context) (context.Context, context.CancelFunc) {
+	derived, cancel := context.WithCancelCause(ctx)
+	c := connOf(ctx)
+	if c == nil {
+		return derived, func() { cancel(nil) }
+	}
+	notice := c.noticed().ctx
+	stop := context.AfterFunc(notice, func() { cancel(context.Cause(notice)) })
+	return derived, func() {
+		stop()
+		cancel(nil)
+	}
 }
 
 // A notice tells the handlers on one connection that it is time to go.

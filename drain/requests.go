@@ -20,7 +20,7 @@ func (c *conn) begin(r *http.Request) (id uint32) {
 	id = c.nextIDLocked()
 	if r.ProtoMajor == 2 {
 		c.isHTTP2Locked(nil)
-		c.http2.streams[id] = request{start, r.Method, pathOf(r)}
+		c.http2.streams[id] = stream{request: request{start, r.Method, pathOf(r)}}
 	} else {
 		c.request = request{start, r.Method, pathOf(r)}
 		c.h1 = true
@@ -53,12 +53,18 @@ func pathOf(r *http.Request) string {
 // end notes that the handler of request id has returned. In HTTP/1 that is said
 // by what net/http does next with the connection, unless it was hijacked.
 func (c *conn) end(r *http.Request, id uint32) {
-	if r.ProtoMajor != 2 && !c.is(hijacked) {
-		return
+	if r.ProtoMajor == 2 || c.is(hijacked) {
+		c.endStream(id)
 	}
+}
+
+// endStream notes that the handler of a stream, a call or a hijacked connection has
+// returned.
+func (c *conn) endStream(id uint32) {
 	c.mu.Lock()
-	if c.http2 != nil {
-		delete(c.http2.streams, id)
+	if h := c.http2; h != nil {
+		delete(h.streams, id)
+		h.idle = h.idle || c.is(ofGRPC) && len(h.streams) == 0
 	} else {
 		c.done.Store(uint64(id) << 32)
 	}

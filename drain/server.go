@@ -38,7 +38,7 @@ var (
 // set before the first call of Serve and not be changed after it, but for the
 // durations, which are read when Drain begins.
 type Server struct {
-	// HTTP is the server to be served and drained. It is required. Serve wraps
+	// HTTP is the server to be served and drained, unless that is GRPC. Serve wraps
 	// its Handler, ConnState, ConnContext and BaseContext; what the caller has
 	// put there goes on working, and is given the connection and the listener as
 	// they are. A hijacked connection is of a type of this package; its NetConn
@@ -48,6 +48,14 @@ type Server struct {
 	// before by Draining. The caller must not call HTTP's Serve, Shutdown, Close or
 	// SetKeepAlivesEnabled, nor give it to another Server.
 	HTTP *http.Server
+
+	// GRPC is the gRPC server to be served and drained. Either HTTP or GRPC is set. Its
+	// interceptors make Call; without that connections count as traffic when they are
+	// accepted, streams are not told, and what is cut has no names. The caller must not
+	// call GRPC's Serve, GracefulStop or Stop. The connections are of a type of this
+	// package, so grpc-go does not set TCP_USER_TIMEOUT on them; its keepalive is as it
+	// is. Linger and Route have no meaning here.
+	GRPC GRPCServer
 
 	// Floor is the shortest time for which new connections are still accepted
 	// after Drain is called. It should cover the time that load balancers need
@@ -109,7 +117,8 @@ type Server struct {
 	// A prober that is answered 2xx or 3xx after Drain's call asks for something
 	// else than readiness, and is not waited for; nor is the kubelet, which takes no
 	// part in routing once a pod terminates. Probes that another listener serves are
-	// seen by WatchProbes; checks that only connect are not seen. Probers behind one
+	// seen by WatchProbes; checks that only connect are not seen, nor are those of
+	// gRPC. Probers behind one
 	// address that call themselves the same count as one, and share its answers.
 	// At most 1024 are remembered: a new one takes the place of the one that asked
 	// longest ago, of those that have asked once or have gone if there are any.
@@ -149,6 +158,12 @@ type Server struct {
 	probers       probers
 	http2         atomic.Int64 // open connections that speak HTTP/2
 	off           mechanism    // set by tests only
+
+	peers     sync.Map      // the connections of GRPC, by their own remote address
+	counted   atomic.Bool   // Call was called
+	hooked    atomic.Bool   // Decrypted was called
+	cancelled atomic.Bool   // the contexts of calls were cancelled
+	graceful  chan struct{} // closed when GracefulStop has returned; nil before its call; Drain's goroutine only
 
 	mu        sync.Mutex // guards what follows
 	draining  bool       // Drain was called
@@ -193,9 +208,9 @@ func (s *Server) has(m mechanism) bool { return s.off&m == 0 }
 
 // Serve accepts connections on l and serves them until Drain closes l; it then
 // returns [http.ErrServerClosed], while Drain still waits for connections. It
-// closes l in every case. It returns an error at once when HTTP is nil or when l
-// is of [tls.NewListener], for which there is ServeTLS; and ErrServerClosed when
-// Drain was called before.
+// closes l in every case. It returns an error at once when neither HTTP nor GRPC is
+// set, or both are, or when l is of [tls.NewListener], for which there is ServeTLS; and
+// ErrServerClosed when Drain was called before.
 //
 // What waits in the accept queue is served before l is closed, if l has a
 // SetDeadline method, as the listeners of TCP and of Unix sockets have. Another
@@ -203,23 +218,26 @@ func (s *Server) has(m mechanism) bool { return s.off&m == 0 }
 // further. One that another process holds too, as with systemd's socket
 // activation, goes on existing, and so does its queue.
 func (s *Server) Serve(l net.Listener) error {
-	return s.serve(newListener(s, l, false), func(l net.Listener) error { return s.HTTP.Serve(l) })
+	return s.serve(newListener(s, l, false), func(l net.Listener) error {
+		if s.GRPC != nil {
+			s.started() // it sets nothing up of which another Serve must be kept away
+			return s.GRPC.Serve(l)
+		}
+		return s.HTTP.Serve(l)
+	})
 }
 
 // ServeTLS is like Serve for TLS connections. The files may be empty when
-// HTTP.TLSConfig has a certificate, as for [http.Server.ServeTLS].
+// HTTP.TLSConfig has a certificate, as for [http.Server.ServeTLS]. With GRPC it is an
+// error: TLS is for its credentials, see [Decrypted].
 func (s *Server) ServeTLS(l net.Listener, certFile, keyFile string) error {
 	return s.serve(newListener(s, l, true), func(l net.Listener) error { return s.HTTP.ServeTLS(l, certFile, keyFile) })
 }
 
 func (s *Server) serve(l *listener, accept func(net.Listener) error) error {
-	if s.HTTP == nil {
+	if err := s.check(l); err != nil {
 		l.Close()
-		return errors.New("drain: Server.HTTP is nil")
-	}
-	if fmt.Sprintf("%T", l.inner) == "*tls.listener" {
-		l.Close()
-		return errTLS
+		return err
 	}
 	s.prepare.Do(s.wrap)
 	if !s.add(l) {
@@ -235,6 +253,22 @@ func (s *Server) serve(l *listener, accept func(net.Listener) error) error {
 		return http.ErrServerClosed
 	}
 	return err
+}
+
+// check reports what is wrong with the server or the listener.
+func (s *Server) check(l *listener) error {
+	tls := fmt.Sprintf("%T", l.inner) == "*tls.listener"
+	switch {
+	case s.HTTP == nil && s.GRPC == nil:
+		return errNeither
+	case s.HTTP != nil && s.GRPC != nil:
+		return errBoth
+	case s.GRPC != nil && (tls || l.tls):
+		return errGRPCTLS
+	case tls:
+		return errTLS
+	}
+	return nil
 }
 
 // setup makes what both Serve and Drain need, whichever comes first.
@@ -278,6 +312,9 @@ func (s *Server) deadlineAt(reading int64) time.Time {
 func (s *Server) wrap() {
 	s.setup()
 	h := s.HTTP
+	if h == nil {
+		return
+	}
 	next := h.Handler
 	if next == nil {
 		next = http.DefaultServeMux

@@ -45,6 +45,9 @@ func (s *Server) sweep(now int64, late bool) (next time.Time, left int) {
 func (c *conn) waitsForShutdown(late bool) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.is(ofGRPC) {
+		return c.leftToGracefulStopLocked(late)
+	}
 	h := c.http2
 	return h != nil && h.idle && len(h.streams) == 0 && (late || h.goneLocked())
 }
