@@ -11,8 +11,9 @@
 // # Instants
 //
 // The way down is a timeline of named instants. Each is one line of log/slog
-// with its name under the key "instant".
+// with its name under the key "instant", and one [Event] to every observer.
 //
+//	Starting            the probe listener is not yet open
 //	Started             every component has started; readiness follows the checks
 //	ShutdownInitiated   T0: readiness is 503 from here on, for good; liveness
 //	                    stays 200; everything is still served
@@ -22,6 +23,10 @@
 //	Flushed             App.Flush has returned
 //	Exited              the probe listener is closed, the last thing of all
 //
+// In between, ComponentStarted, ComponentStopped, ComponentFailed and
+// ComponentLeftBehind say what has become of one component. The sum of it all is
+// the [Report].
+//
 // # Budget
 //
 // There is one deadline: T0, plus the grace period, minus the time that a
@@ -29,9 +34,31 @@
 // the last part of what is before it, five seconds or a quarter of the time if
 // that is less; the accept window and the drain own the rest, and what they do
 // not use passes on. What does not fit is an error before anything starts, with
-// the sum written out.
+// the sum written out. [App.Plan] says all this before anything runs.
 //
 // No stop can take another's time: a component that has not returned by its
 // share of what is left is left behind, named in the error and logged with the
-// stacks of its goroutines, and what it depends on is stopped all the same.
+// stacks of its goroutines, and what it depends on is stopped all the same. Its
+// context ends up to 50 ms before that, so that one which obeys can still say how
+// far it got.
+//
+// # Faults
+//
+// FAULTS.md has a table of what happens when a part of the process fails, panics or
+// hangs, where it stands. The goroutines of a component carry its name as the
+// profiler label "lameduck.component", and so do those that they start; a panic
+// in one of those is beyond reach.
+//
+// # Concurrency
+//
+// Every function of a component is called in a goroutine of its own, start before
+// run, stop after the start and beside the run. So are the observers and the log.
+// [App.Shutdown] and [App.Report] may be called from anywhere at any time.
+//
+// # Windows
+//
+// The runtime turns console events into signals: CTRL+C and CTRL+BREAK into an
+// interrupt; the closing of the window, logoff and system shutdown into SIGTERM. A
+// Windows service has no console; its handler calls [App.Shutdown] when it is told
+// to stop.
 package lifecycle

@@ -42,7 +42,7 @@ func TestMain(m *testing.M) {
 func faulty(fault string) {
 	slog.SetDefault(slog.New(slog.NewTextHandler(os.Stdout, nil)))
 	forever := func(context.Context) error { select {} }
-	guilty := lifecycle.Component{Name: "guilty"}
+	guilty := lifecycle.Component{Name: "guilty", DependsOn: []string{"db"}}
 	mux := http.NewServeMux()
 	a := &lifecycle.App{}
 	switch fault {
@@ -66,10 +66,8 @@ func faulty(fault string) {
 	case "start obeys":
 		guilty.Start = func(ctx context.Context) error { fmt.Println("hanging"); <-ctx.Done(); return ctx.Err() }
 	case "start fails":
-		guilty.DependsOn = []string{"db"}
 		guilty.Start = func(context.Context) error { return errors.New("broken") }
 	case "run fails":
-		guilty.DependsOn = []string{"db"}
 		guilty.Run = func(context.Context) error { return errors.New("broken") }
 	case "run panics as it stops":
 		guilty.Run = func(ctx context.Context) error { <-ctx.Done(); panic("odd") }
@@ -92,6 +90,7 @@ func faulty(fault string) {
 		guilty.Stop = func(context.Context) error { fmt.Println("stopping"); time.Sleep(time.Second); return nil }
 	case "embedded":
 		guilty.Run = func(ctx context.Context) error { <-ctx.Done(); return nil }
+		guilty.DependsOn = nil
 		a.Components = []lifecycle.Component{guilty}
 		a.Run(context.Background())
 	case "logger hangs":
