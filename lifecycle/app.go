@@ -135,7 +135,7 @@ type Component struct {
 	Server *drain.Server
 
 	// Listen opens the listener of the Server: for a Unix socket, a port of one's
-	// own choice, or a socket of systemd's, for example. Listeners of
+	// own choice, or a socket of systemd's by [Activated]. Listeners of
 	// [drain.Listen] are drained best. Nil means TCP on Server.HTTP.Addr. Without a
 	// Server it is an error.
 	Listen func(ctx context.Context) (net.Listener, error)

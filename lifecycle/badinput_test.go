@@ -257,6 +257,8 @@ type hostile struct{ do func() }
 
 func (h hostile) Error() string { h.do(); return "hostile" }
 
+func errs() []error { return nil }
+
 // TestOddPanicsAndErrors: whatever is returned or panicked with, the component is
 // named, the others are stopped, and nothing waits past the deadline.
 func TestOddPanicsAndErrors(t *testing.T) {
@@ -273,8 +275,8 @@ func TestOddPanicsAndErrors(t *testing.T) {
 		{"panic(http.ErrAbortHandler)", func(chan struct{}) error { panic(http.ErrAbortHandler) }, "stop c: panic: net/http: abort Handler", http.ErrAbortHandler},
 		{"panic of a number", func(chan struct{}) error { panic(42) }, "stop c: panic: 42", nil},
 		{"panic of a function", func(chan struct{}) error { panic(func() {}) }, "stop c: panic: 0x", nil},
-		{"panic of a runtime error", func(chan struct{}) error { var m map[string]int; m["a"] = 1; return nil },
-			"stop c: panic: assignment to entry in nil map", nil},
+		{"panic of a runtime error", func(chan struct{}) error { return errs()[1] },
+			"stop c: panic: runtime error: index out of range [1] with length 0", nil},
 		{"panic whose text panics", func(chan struct{}) error { panic(hostile{func() { panic("again") }}) }, "stop c: panic: %!v(PANIC=Error method: again)", nil},
 		{"panic whose text hangs", func(release chan struct{}) error { panic(hostile{func() { <-release }}) }, "stop c: not done by its deadline", lifecycle.ErrDeadline},
 		{"panic whose text calls Goexit", func(chan struct{}) error { panic(hostile{runtime.Goexit}) }, "stop c: runtime.Goexit was called", nil},

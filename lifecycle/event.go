@@ -41,8 +41,12 @@ type observer struct {
 func (p *process) observe() {
 	go p.story.courier.run()
 	for _, f := range p.app.Observers {
-		o := observer{runtime.FuncForPC(reflect.ValueOf(f).Pointer()).Name(), newCourier(f)}
-		p.observers = append(p.observers, o)
+		p.observers = append(p.observers, observer{runtime.FuncForPC(reflect.ValueOf(f).Pointer()).Name(), newCourier(f)})
+	}
+	if p.notifier != nil {
+		p.observers = append(p.observers, observer{"systemd", newCourier(p.notifier.tell)})
+	}
+	for _, o := range p.observers {
 		go pprof.Do(context.Background(), pprof.Labels(stackLabel, o.name), func(context.Context) { o.courier.run() })
 	}
 }

@@ -103,7 +103,7 @@ var faults = []fault{
 	}, 4, 16 * s, "start guilty: not done by its deadline"},
 	{"start", "a server's listen hangs", func(f *faultyApp) {
 		f.serve(nil)
-		f.guilty.Listen = func(context.Context) (net.Listener, error) { f.hang(nil); return memnet.Listen(), nil }
+		f.guilty.Listen = func(context.Context) (net.Listener, error) { f.hang(context.Background()); return memnet.Listen(), nil }
 	}, 4, 25 * s, "start guilty: not done by its deadline"},
 	{"start", "hangs, and another one fails", func(f *faultyApp) {
 		f.guilty.Start = f.hang
@@ -117,7 +117,7 @@ var faults = []fault{
 	{"start", "a server gets no listener", func(f *faultyApp) {
 		f.serve(nil)
 		f.guilty.Listen = func(context.Context) (net.Listener, error) { return nil, nil }
-	}, 3, 2 * s, "start failed: start guilty: Listen has returned no listener"},
+	}, 3, 2 * s, "start failed: start guilty: it has no listener: Listen has returned nil"},
 
 	{"run", "ends while another one starts", func(f *faultyApp) { f.guilty.Run = f.after(s/2, f.nothing) }, 0, 4*s + s/2, `reason="component guilty ended by itself"`},
 	{"run", "ends after a while", func(f *faultyApp) { f.guilty.Run = f.after(9*s, f.nothing) }, 0, 4 * s, `reason="component guilty ended by itself"`},
@@ -145,17 +145,17 @@ var faults = []fault{
 	}, 1, 4 * s, "check guilty: panic: odd"},
 	{"check", "a liveness check hangs", func(f *faultyApp) {
 		f.Probes = &probes.Registry{Logger: f.Logger}
-		f.Probes.AddLiveness("guilty", func() error { return f.hang(nil) })
+		f.Probes.AddLiveness("guilty", func() error { return f.hang(context.Background()) })
 	}, 0, 4 * s, `msg="probes: check is failing" check=guilty`},
 
 	{"drain", "a handler ignores its context", func(f *faultyApp) {
-		f.serve(func(http.ResponseWriter, *http.Request) { f.hang(nil) })
+		f.serve(func(http.ResponseWriter, *http.Request) { f.hang(context.Background()) })
 	}, 4, 25 * s, "drain guilty: not done by its deadline: "},
 	{"drain", "a handler waits for its context", func(f *faultyApp) {
 		f.serve(func(_ http.ResponseWriter, r *http.Request) { f.obey(r.Context()) })
 	}, 0, 22*s + 5*time.Millisecond, `msg="requests were cancelled before the deadline" component=guilty requests=1`},
 	{"drain", "a handler panics meanwhile", func(f *faultyApp) {
-		f.serve(func(_ http.ResponseWriter, r *http.Request) { f.after(64*s, f.panic)(nil) })
+		f.serve(func(_ http.ResponseWriter, r *http.Request) { f.after(64*s, f.panic)(context.Background()) })
 	}, 0, 7 * s, "panic serving pipe: odd"},
 
 	{"stop", "returns an error", func(f *faultyApp) { f.guilty.Stop = f.fail }, 1, 4 * s, "stop guilty: broken"},
@@ -183,7 +183,7 @@ var faults = []fault{
 	{"flush", "hangs, and ignores its context", func(f *faultyApp) { f.Flush = f.hang }, 4, 29 * s, "stop flush: not done by its deadline"},
 
 	{"observer", "hangs", func(f *faultyApp) {
-		f.Observers = append(f.Observers, func(lifecycle.Event) { f.hang(nil) })
+		f.Observers = append(f.Observers, func(lifecycle.Event) { f.hang(context.Background()) })
 	}, 0, 5 * s, `msg="observer has not been told everything"`},
 	{"observer", "panics", func(f *faultyApp) {
 		f.Observers = append(f.Observers, func(lifecycle.Event) { panic("odd") })

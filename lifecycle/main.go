@@ -10,6 +10,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -17,7 +18,13 @@ import (
 // Main runs the App and exits the process, with the status that [ExitCode]
 // documents. SIGTERM or an interrupt begins the shutdown, also while components
 // are still starting; a second one ends the process at once, after a line that
-// names what had not stopped. It is meant to be the last statement of main.
+// names what had not stopped and has its stacks. It is meant to be the last
+// statement of main.
+//
+// Under systemd, which sets NOTIFY_SOCKET for Type=notify, Main sends READY=1 at
+// Started, STOPPING=1 at T0, EXTEND_TIMEOUT_USEC until the end, but not beyond the
+// grace period, STATUS at each instant, and, if the unit has WatchdogSec, WATCHDOG=1
+// twice as often for as long as the liveness probe passes.
 func Main(a *App) { os.Exit(a.main()) }
 
 func (a *App) main() int {
@@ -33,6 +40,8 @@ func (a *App) main() int {
 	}
 	ctx, cancel := context.WithCancelCause(context.Background())
 	defer cancel(nil)
+	stopNotifying := p.notify()
+	defer stopNotifying()
 	done := make(chan error, 1)
 	go func() { done <- p.run(ctx) }()
 	for first := true; ; first = false {
@@ -48,6 +57,23 @@ func (a *App) main() int {
 			return p.leave("the grace period is all but over, leaving", ExitCode(ErrDeadline))
 		}
 	}
+}
+
+// notify begins to tell systemd, if it wants to be told. The function that it
+// returns ends that.
+func (p *process) notify() (stop func()) {
+	n, err := newNotifier(p.live, p.budget.grace-p.budget.preStop)
+	if err != nil {
+		p.log.Warn("systemd is not told", "error", err)
+	}
+	if n == nil {
+		return func() {}
+	}
+	p.notifier = n
+	ctx, cancel := context.WithCancel(context.Background())
+	var group sync.WaitGroup
+	group.Go(func() { n.run(ctx) })
+	return func() { cancel(); group.Wait() }
 }
 
 const (

@@ -24,7 +24,9 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
+	"github.com/lameduck-go/lameduck/drain"
 	"github.com/lameduck-go/lameduck/lifecycle"
+	"github.com/lameduck-go/lameduck/probes"
 )
 
 // faultEnv names the environment variable that makes the test binary a program
@@ -93,6 +95,18 @@ func faulty(fault string) {
 		guilty.DependsOn = nil
 		a.Components = []lifecycle.Component{guilty}
 		a.Run(context.Background())
+	case "liveness turns red":
+		a.Probes = new(probes.Registry)
+		a.Probes.AddLiveness("own", func() error { select {} }) // by its timeout
+	case "activated":
+		guilty = lifecycle.HTTP("guilty", &http.Server{Handler: http.NotFoundHandler()}, "db")
+		guilty.Listen = lifecycle.Activated(os.Getenv("SOCKET"))
+		again := guilty
+		again.Name, again.Server = "again", &drain.Server{HTTP: new(http.Server)}
+		if os.Getenv("AGAIN") != "" {
+			again.DependsOn = []string{"guilty"}
+			a.Components = []lifecycle.Component{again}
+		}
 	case "logger hangs":
 		slog.SetDefault(slog.New(hangingHandler{slog.Default().Handler()}))
 	case "logger and stop hang":
@@ -130,7 +144,13 @@ type program struct {
 
 func run(t *testing.T, fault string, env ...string) *program {
 	t.Helper()
-	p := &program{t: t, cmd: exec.CommandContext(t.Context(), os.Args[0])}
+	return start(t, exec.CommandContext(t.Context(), os.Args[0]), fault, env...)
+}
+
+// start is run by a command of its own.
+func start(t *testing.T, cmd *exec.Cmd, fault string, env ...string) *program {
+	t.Helper()
+	p := &program{t: t, cmd: cmd}
 	p.cmd.Env = append(os.Environ(), append([]string{faultEnv + "=" + fault, "ADDR=127.0.0.1:0"}, env...)...)
 	out, err := p.cmd.StdoutPipe()
 	require.NoError(t, err)

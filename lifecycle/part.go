@@ -92,7 +92,7 @@ func (p *part) serve(h *http.Server) {
 	p.Start = func(ctx context.Context) (err error) {
 		if p.Listen != nil {
 			if l, err = p.Listen(ctx); err == nil && l == nil {
-				err = errors.New("Listen has returned no listener")
+				err = errors.New("it has no listener: Listen has returned nil")
 			}
 			return err
 		}

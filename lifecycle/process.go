@@ -24,6 +24,7 @@ type process struct {
 	log       *slog.Logger // writes to story
 	story     *story
 	observers []observer
+	notifier  *notifier // nil if systemd is not to be told; set before run
 	profiler  profiler
 	budget    budget
 	plan      Plan
