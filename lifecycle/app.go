@@ -123,6 +123,12 @@ type Component struct {
 	// when the component's share of the remaining time is over.
 	Stop func(ctx context.Context) error
 
+	// Listen opens the listener of the Server: for a Unix socket, a port of one's
+	// own choice, or a socket of systemd's by [Activated]. Listeners of
+	// [drain.Listen] are drained best. Nil means TCP on Server.HTTP.Addr. Without a
+	// Server it is an error.
+	Listen func(ctx context.Context) (net.Listener, error)
+
 	// Ready is a readiness check under the component's name, as in
 	// [probes.Registry.AddReadiness]. It is called from when Start has returned
 	// until the shutdown begins. An error fails the check and nothing else.
@@ -133,12 +139,6 @@ type Component struct {
 	// begins, or, if other servers depend on it, when those have been. Start, Run
 	// and Stop must then be nil.
 	Server *drain.Server
-
-	// Listen opens the listener of the Server: for a Unix socket, a port of one's
-	// own choice, or a socket of systemd's by [Activated]. Listeners of
-	// [drain.Listen] are drained best. Nil means TCP on Server.HTTP.Addr. Without a
-	// Server it is an error.
-	Listen func(ctx context.Context) (net.Listener, error)
 }
 
 // HTTP returns a component that serves srv on its Addr and drains it.

@@ -89,13 +89,7 @@ func newPart(c Component) *part {
 func (p *part) serve(h *http.Server) {
 	secure := h.TLSConfig != nil
 	var l net.Listener
-	p.Start = func(ctx context.Context) (err error) {
-		if p.Listen != nil {
-			if l, err = p.Listen(ctx); err == nil && l == nil {
-				err = errors.New("it has no listener: Listen has returned nil")
-			}
-			return err
-		}
+	p.Start = func(ctx context.Context) error {
 		addr := h.Addr
 		if addr == "" {
 			addr = ":http"
@@ -103,8 +97,17 @@ func (p *part) serve(h *http.Server) {
 				addr = ":https"
 			}
 		}
+		var err error
 		l, err = drain.Listen(ctx, "tcp", addr)
 		return err
+	}
+	if p.Listen != nil {
+		p.Start = func(ctx context.Context) (err error) {
+			if l, err = p.Listen(ctx); err == nil && l == nil {
+				err = errors.New("it has no listener: Listen has returned nil")
+			}
+			return err
+		}
 	}
 	p.undo = func() { l.Close() }
 	p.Run = func(context.Context) error {
