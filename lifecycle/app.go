@@ -118,6 +118,14 @@ type Component struct {
 	// waiting for Run to return.
 	Run func(ctx context.Context) error
 
+	// Drain stops the intake of a worker, a consumer or a scheduler, and returns when
+	// what was taken in is finished: the Drain of a [drain.Tracker], for example. It
+	// is called when the shutdown begins, or, if servers and other workers depend on
+	// the component, when those have been drained; so it is still served by all that
+	// it depends on. Its context ends when its share of the drain's time is over.
+	// Run's goes on, until it is the component's turn to stop.
+	Drain func(ctx context.Context) error
+
 	// Stop ends the component. It is called once, if Start has succeeded, when
 	// everything that depends on the component has stopped. Its context ends
 	// when the component's share of the remaining time is over.

@@ -22,6 +22,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/lameduck-go/lameduck/drain"
 	"github.com/lameduck-go/lameduck/internal/memnet"
 	"github.com/lameduck-go/lameduck/lifecycle"
 	"github.com/lameduck-go/lameduck/probes"
@@ -158,6 +159,20 @@ var faults = []fault{
 		f.serve(func(_ http.ResponseWriter, r *http.Request) { f.after(64*s, f.panic)(context.Background()) })
 	}, 0, 7 * s, "panic serving pipe: odd"},
 
+	{"drain", "a worker's drain returns an error", func(f *faultyApp) { f.guilty.Drain = f.fail }, 1, 4 * s, "drain guilty: broken"},
+	{"drain", "a worker's drain panics", func(f *faultyApp) { f.guilty.Drain = f.panic }, 1, 4 * s, "drain guilty: panic: odd"},
+	{"drain", "a worker's drain calls runtime.Goexit", func(f *faultyApp) { f.guilty.Drain = f.goexit }, 1, 4 * s, "drain guilty: runtime.Goexit was called"},
+	{"drain", "a worker's work is not finished", func(f *faultyApp) {
+		var work drain.Tracker
+		work.Start(context.Background(), "import")
+		f.guilty.Drain = work.Drain
+		f.Components = append(f.Components, f.component("far"))
+	}, 4, 25*s - 50*time.Millisecond, "drain guilty: not done by its deadline: drain: cut at the deadline: import (running for 1m22.95s)"},
+	{"drain", "a worker's drain hangs, and ignores its context", func(f *faultyApp) {
+		f.guilty.Drain = f.hang
+		f.Components = append(f.Components, f.component("far"))
+	}, 4, 25 * s, "drain guilty: not done by its deadline"},
+
 	{"stop", "returns an error", func(f *faultyApp) { f.guilty.Stop = f.fail }, 1, 4 * s, "stop guilty: broken"},
 	{"stop", "panics", func(f *faultyApp) { f.guilty.Stop = f.panic }, 1, 4 * s, "stop guilty: panic: odd"},
 	{"stop", "calls runtime.Goexit", func(f *faultyApp) { f.guilty.Stop = f.goexit }, 1, 4 * s, "stop guilty: runtime.Goexit was called"},
@@ -229,7 +244,7 @@ func TestFaultMatrix(t *testing.T) {
 				}
 				lines := strings.Join(d.lines(), "\n")
 				assert.Contains(t, lines, "db started")
-				for _, name := range []string{"db", "beside", "above"} {
+				for _, name := range []string{"db", "beside", "above", "far"} {
 					assert.Equal(t, strings.Count(lines, name+" started"), strings.Count(lines, name+" stopped"), "%s\n%s", name, lines)
 				}
 			})

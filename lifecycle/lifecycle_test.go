@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"runtime"
@@ -397,6 +398,14 @@ func TestInvalidConfiguration(t *testing.T) {
 			`components "a" and "b" have the same server`},
 		{"server with a start", [2]string{}, lifecycle.App{Components: []lifecycle.Component{{Name: "web", Server: server(0), Start: start}}},
 			`component "web": a server has no Start, Run or Stop of its own`},
+		{"server with a drain", [2]string{}, lifecycle.App{Components: []lifecycle.Component{{Name: "web", Server: server(0), Drain: start}}},
+			`component "web": a server has no Drain of its own`},
+		{"listener without a server", [2]string{}, lifecycle.App{Components: []lifecycle.Component{{Name: "web", Listen: func(context.Context) (net.Listener, error) { return nil, nil }}}},
+			`component "web": Listen is for a Server, and there is none`},
+		{"nil observer", [2]string{}, lifecycle.App{Observers: []func(lifecycle.Event){func(lifecycle.Event) {}, nil}}, "observer 1 is nil"},
+		{"pre-stop endpoint without a listener", [2]string{}, lifecycle.App{PreStopToken: "secret"}, "the pre-stop endpoint needs ProbeAddr"},
+		{"pre-stop endpoint beside a hook", [2]string{}, lifecycle.App{PreStopToken: "secret", ProbeAddr: ":8081", PreStop: 5 * time.Second},
+			"PreStop is 5s, but the time of the pre-stop endpoint is part of the shutdown"},
 		{"floor longer than the grace period", [2]string{}, lifecycle.App{
 			GracePeriod: 10 * time.Second, Components: []lifecycle.Component{{Name: "web", Server: server(8 * time.Second)}}},
 			`component "web": the grace period of 10s is too short: pre-stop hook 0s + floor 8s + finishing requests 1.5s + stopping components 2s + reserve 2s = 13.5s`},

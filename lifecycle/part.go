@@ -22,7 +22,7 @@ type part struct {
 	dependencies []*part
 	dependants   []*part
 	height       int // the longest chain of dependencies below it
-	serversBelow int // the most servers in such a chain
+	drainsBelow  int // the most parts in such a chain that have to be drained
 	labels       pprof.LabelSet
 
 	// The channels are closed by the process, each once, in this order. A
@@ -71,7 +71,9 @@ func newPart(c Component) *part {
 		runDone:   closed,
 		stopDone:  make(chan struct{}),
 		undo:      func() {},
-		report:    ComponentReport{Name: c.Name},
+
+		closeWindow: func() {},
+		report:      ComponentReport{Name: c.Name},
 	}
 	if c.Server != nil {
 		p.windowDone = make(chan struct{})
@@ -83,6 +85,9 @@ func newPart(c Component) *part {
 	}
 	return p
 }
+
+// drains reports whether the part has to be drained.
+func (p *part) drains() bool { return p.Server != nil || p.Drain != nil }
 
 // serve gives the part the start and run functions of a server. TLS is decided
 // here, because net/http sets TLSConfig itself later.

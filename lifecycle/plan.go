@@ -112,7 +112,7 @@ func (p *process) byHeight() []*part {
 
 // windows returns the longest floor of a server, and when the last of the accept
 // windows ends at the latest. A server begins to drain when the servers that
-// depend on it have been drained, and has its share of what is left.
+// depend on it have been drained, or what else is, and has its share of what is left.
 func (p *process) windows() (floor, end time.Duration) {
 	if len(p.draining()) == 0 {
 		return 0, 0
@@ -124,11 +124,14 @@ func (p *process) windows() (floor, end time.Duration) {
 			begin = max(begin, ends[d])
 		}
 		ends[part] = begin
+		if !part.drains() {
+			continue
+		}
+		given := (p.budget.drain() - begin) / time.Duration(part.drainsBelow+1)
+		ends[part] = begin + given
 		if part.Server == nil {
 			continue
 		}
-		given := (p.budget.drain() - begin) / time.Duration(part.serversBelow+1)
-		ends[part] = begin + given
 		floor = max(floor, p.floorOf(part.Component))
 		end = max(end, begin+windowOf(part.Server.Cap, max(p.floorOf(part.Component)-begin, 0), given))
 	}

@@ -95,11 +95,10 @@ func prepare(a *App) (*process, error) {
 
 // check reports what is wrong with the components, each with its name.
 func (p *process) check() error {
-	var errs []error
+	errs := []error{p.checkApp()}
 	if p.budget.total() <= 0 {
 		errs = append(errs, p.budget.check(p.budget.floor))
 	}
-	errs = append(errs, p.checkApp())
 	served := make(map[*http.Server]string)
 	for i, c := range p.app.Components {
 		if c.Name == "" {
@@ -154,6 +153,8 @@ func (p *process) checkServer(c Component) error {
 		return fmt.Errorf("component %q: its address %s is also that of the probe listener; mount the probes on its router instead", c.Name, p.app.ProbeAddr)
 	case c.Start != nil || c.Run != nil || c.Stop != nil:
 		return fmt.Errorf("component %q: a server has no Start, Run or Stop of its own", c.Name)
+	case c.Drain != nil:
+		return fmt.Errorf("component %q: a server has no Drain of its own", c.Name)
 	}
 	if p.budget.total() <= 0 {
 		return nil // said once, by check
@@ -203,11 +204,11 @@ func (p *part) measure() {
 	for _, d := range p.dependencies {
 		d.measure()
 		p.height = max(p.height, d.height+1)
-		below := d.serversBelow
-		if d.Server != nil {
+		below := d.drainsBelow
+		if d.drains() {
 			below++
 		}
-		p.serversBelow = max(p.serversBelow, below)
+		p.drainsBelow = max(p.drainsBelow, below)
 	}
 }
 

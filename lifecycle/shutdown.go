@@ -31,9 +31,9 @@ func (p *process) initiate(reason error) (cancel func()) {
 	return func() { timer.Stop() }
 }
 
-// drain takes every server that has started off the air: side by side, but a
-// server on which others depend after those, since they still use it. A start
-// that was interrupted may still come to its end here.
+// drain takes every server that has started off the air, and what else takes work
+// in: side by side, but one on which others depend after those, since they still
+// use it. A start that was interrupted may still come to its end here.
 func (p *process) drain(ctx context.Context) {
 	ctx, cancel := context.WithDeadline(context.WithoutCancel(ctx), p.t0.Add(p.budget.drain()))
 	defer cancel()
@@ -49,7 +49,7 @@ func (p *process) drain(ctx context.Context) {
 			for _, d := range part.dependants {
 				<-d.drainDone
 			}
-			if part.Server == nil {
+			if !part.drains() {
 				return
 			}
 			defer part.closeWindow()
@@ -67,11 +67,11 @@ func (p *process) drain(ctx context.Context) {
 	p.phaseOver(drainPhase)
 }
 
-// draining returns the parts that take part in the drain: all, if there is a
-// server among them.
+// draining returns the parts that take part in the drain: all, if there is one
+// among them that has to be drained.
 func (p *process) draining() []*part {
 	for _, part := range p.parts {
-		if part.Server != nil {
+		if part.drains() {
 			return p.parts
 		}
 	}
@@ -82,12 +82,24 @@ func (p *process) draining() []*part {
 // left behind.
 const drainSlack = 20 * time.Millisecond
 
-// drainPart drains one server, in its share of the time that is left. The floor
-// counts from T0 in any case: since then no balancer sends on purpose.
+// drainPart drains one part, in its share of the time that is left.
 func (p *process) drainPart(ctx context.Context, part *part) {
 	begin := time.Now()
 	deadline, _ := ctx.Deadline()
-	share := max(deadline.Sub(begin), 0) / time.Duration(part.serversBelow+1)
+	share := max(deadline.Sub(begin), 0) / time.Duration(part.drainsBelow+1)
+	if part.Server != nil {
+		p.drainServer(ctx, part, share)
+	} else if p.call(ctx, part, "drain", part.Drain, begin.Add(share)) {
+		p.instant(Event{Instant: "Drained", Component: part.Name, Took: time.Since(p.t0)})
+	}
+	took := time.Since(begin)
+	part.note(func(r *ComponentReport) { r.Drain = took })
+}
+
+// drainServer drains a server. The floor counts from T0 in any case: since then no
+// balancer sends on purpose.
+func (p *process) drainServer(ctx context.Context, part *part, share time.Duration) {
+	begin := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, share)
 	defer cancel()
 	if part.Server.Floor = p.floorOf(part.Component) - begin.Sub(p.t0); part.Server.Floor <= 0 {
@@ -110,8 +122,6 @@ func (p *process) drainPart(ctx context.Context, part *part) {
 	}
 	part.closeWindow()
 	err := await(done, begin.Add(share+drainSlack))
-	took := time.Since(begin)
-	part.note(func(r *ComponentReport) { r.Drain = took })
 	if err != nil {
 		if err != ErrDeadline {
 			err = fmt.Errorf("%w: %w", ErrDeadline, err)
@@ -189,8 +199,8 @@ func (p *process) stopPart(ctx context.Context, part *part) {
 const lastLook = 50 * time.Millisecond
 
 // call calls one of the part's functions and waits for it, until the deadline at
-// the latest.
-func (p *process) call(ctx context.Context, part *part, op string, f func(context.Context) error, deadline time.Time) {
+// the latest. It reports whether that has succeeded.
+func (p *process) call(ctx context.Context, part *part, op string, f func(context.Context) error, deadline time.Time) bool {
 	given := max(time.Until(deadline), 0)
 	ctx, cancel := context.WithDeadline(ctx, deadline.Add(-min(lastLook, given/10)))
 	defer cancel()
@@ -203,14 +213,15 @@ func (p *process) call(ctx context.Context, part *part, op string, f func(contex
 	}
 	switch {
 	case err == ErrDeadline:
-		p.leftBehind(part, "stop", err)
+		p.leftBehind(part, op, err)
 	case err != nil:
-		if errors.Is(err, context.DeadlineExceeded) && ctx.Err() != nil {
+		if ctx.Err() != nil && (errors.Is(err, context.DeadlineExceeded) || errors.Is(err, drain.ErrCut)) {
 			err = fmt.Errorf("%w: %w", ErrDeadline, err)
 		}
-		p.log.Error("component failed to stop", "component", part.Name, "error", err)
-		p.failed(part, part.fail("stop", err))
+		p.log.Error("component failed to "+op, "component", part.Name, "error", err)
+		p.failed(part, part.fail(op, err))
 	}
+	return err == nil
 }
 
 // closedBy waits until c is closed, and reports false if it is not by the deadline.
@@ -255,8 +266,7 @@ func (p *process) flush(ctx context.Context) {
 		return
 	}
 	flush := newPart(Component{Name: "flush"})
-	p.call(context.WithoutCancel(ctx), flush, "flush", p.app.Flush, p.t0.Add(p.budget.flushed()))
-	if flush.report.Fate == "" {
+	if p.call(context.WithoutCancel(ctx), flush, "stop", p.app.Flush, p.t0.Add(p.budget.flushed())) {
 		p.instant(Event{Instant: "Flushed", Took: time.Since(p.t0)})
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"os"
 	"strconv"
@@ -83,7 +84,7 @@ func TestMoreTimeIsAskedForUntilTheEndOfTheGracePeriod(t *testing.T) {
 
 func TestLive(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p, err := prepare(&App{})
+		p, err := prepare(&App{Logger: slog.New(slog.DiscardHandler)})
 		require.NoError(t, err)
 		assert.True(t, p.live())
 		require.NoError(t, p.probes.AddLiveness("own", func() error { return errors.New("stuck") }))
