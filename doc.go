@@ -7,6 +7,8 @@
 //   - [github.com/lameduck-go/lameduck/lifecycle] starts and stops the parts of
 //     a process in the order of their dependencies, on one deadline, and has the
 //     helper for main.
+//   - [github.com/lameduck-go/lameduck/lifecycle/lifecycletest] runs a process of
+//     your own, in fake time or under real signals, and tells how it has ended.
 //   - [github.com/lameduck-go/lameduck/drain] takes a [net/http.Server] off the
 //     air: it goes on accepting while load balancers still send, tells each
 //     client to go, and calls Shutdown last.

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Lameduck Authors
+
+package lifecycletest_test
+
+import (
+	"os/exec"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/lameduck-go/lameduck/lifecycle/lifecycletest"
+)
+
+func Example() {
+	_ = func(t *testing.T) { // TestOrder, in a file of your own
+		synctest.Test(t, func(t *testing.T) {
+			s := lifecycletest.Start(t, service())
+			s.Ready(time.Minute)
+			r := s.Stop("the test is over")
+			if order := r.Order("ComponentStopped"); order[0] != "web" || r.ExitStatus != 0 {
+				t.Error(order, r.Report)
+			}
+		})
+	}
+}
+
+func ExampleCommand() {
+	_ = func(t *testing.T) { // TestSignal, in a file of your own
+		p := lifecycletest.Command(t, exec.CommandContext(t.Context(), "./service"), "GRACE_PERIOD=10s")
+		p.Ready("http://127.0.0.1:8081/readyz", 10*time.Second)
+		p.Signal(syscall.SIGTERM)
+		if exit := p.Wait(10 * time.Second); exit.Status != 0 {
+			t.Error(exit.Status, exit.Output)
+		}
+	}
+}

@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Lameduck Authors
+
+// Package lifecycletest tests how a user's own process starts and stops.
+//
+// [Start] runs a [lifecycle.App] in the test, under testing/synctest in fake time if
+// it opens no socket; [Command] runs a program in a process of its own, to be ended
+// by real signals under a watch that sends SIGKILL as the kubelet does.
+package lifecycletest
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/lameduck-go/lameduck/lifecycle"
+	"github.com/lameduck-go/lameduck/probes"
+)
+
+// A Service is an App that runs.
+type Service struct {
+	t      testing.TB
+	app    *lifecycle.App
+	grace  time.Duration
+	events []lifecycle.Event // written by the observer, read when done is closed
+	start  chan struct{}     // closed when all has started
+	done   chan struct{}     // closed when Run has returned; publishes result
+	result Result
+}
+
+// A Result says what has become of a run.
+type Result struct {
+	Err        error             // of Run
+	ExitStatus int               // with which Main would have left
+	Report     *lifecycle.Report // nil if nothing was started
+	Events     []lifecycle.Event
+}
+
+// Start runs the App and returns when all of its components have started, or when
+// Run has returned. It adds an observer and, if there is none, a registry to the App,
+// which must not be used by anything else. The App is stopped when the test ends.
+func Start(t testing.TB, app *lifecycle.App) *Service {
+	t.Helper()
+	s := &Service{t: t, app: app, start: make(chan struct{}), done: make(chan struct{})}
+	if app.Probes == nil {
+		app.Probes = &probes.Registry{Logger: app.Logger}
+	}
+	plan, err := app.Plan()
+	if err == nil {
+		s.grace = plan.GracePeriod
+	}
+	app.Observers = append(slices.Clip(app.Observers), s.observe)
+	go func() {
+		defer close(s.done)
+		err := app.Run(t.Context())
+		s.result = Result{err, lifecycle.ExitCode(err), app.Report(), s.events}
+	}()
+	t.Cleanup(func() {
+		app.Shutdown("the test is over")
+		<-s.done
+	})
+	select {
+	case <-s.start:
+	case <-s.done:
+	}
+	return s
+}
+
+func (s *Service) observe(e lifecycle.Event) {
+	s.events = append(s.events, e)
+	if e.Instant == "Started" {
+		close(s.start)
+	}
+}
+
+// Ready returns when the readiness probe passes. The test fails if it does not within
+// the time given, or if Run returns before.
+func (s *Service) Ready(within time.Duration) {
+	s.t.Helper()
+	end := time.Now().Add(within)
+	for {
+		w := httptest.NewRecorder()
+		s.app.Probes.ReadyHandler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/readyz", nil))
+		if w.Code == http.StatusOK {
+			return
+		}
+		select {
+		case <-s.done:
+			s.t.Fatalf("lifecycletest: the process has ended before it was ready: %v", s.result.Err)
+		case <-time.After(10 * time.Millisecond):
+		}
+		if time.Now().After(end) {
+			s.t.Fatalf("lifecycletest: not ready within %v: %s", within, w.Body)
+		}
+	}
+}
+
+// Stop begins the shutdown and returns when Run has. The test fails if that takes
+// longer than the grace period.
+func (s *Service) Stop(reason string) Result {
+	s.t.Helper()
+	s.app.Shutdown(reason)
+	return s.Wait(s.grace)
+}
+
+// Wait returns when Run has, which may begin the shutdown by itself. The test fails
+// if that takes longer than the time given.
+func (s *Service) Wait(within time.Duration) Result {
+	s.t.Helper()
+	timer := time.NewTimer(within)
+	defer timer.Stop()
+	select {
+	case <-s.done:
+	case <-timer.C:
+		s.t.Fatalf("lifecycletest: the process has not ended within %v", within)
+	}
+	return s.result
+}
+
+// Order returns the names of the components in the order in which they came to an
+// instant, such as ComponentStopped.
+func (r Result) Order(instant string) []string {
+	var names []string
+	for _, e := range r.Events {
+		if e.Instant == instant {
+			names = append(names, e.Component)
+		}
+	}
+	return names
+}

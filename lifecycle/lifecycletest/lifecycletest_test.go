@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Lameduck Authors
+
+package lifecycletest_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"os/exec"
+	"runtime"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/lameduck-go/lameduck/lifecycle"
+	"github.com/lameduck-go/lameduck/lifecycle/lifecycletest"
+)
+
+// programEnv makes the test binary a program to be tested.
+const programEnv = "LAMEDUCK_TEST_PROGRAM"
+
+func TestMain(m *testing.M) {
+	switch os.Getenv(programEnv) {
+	case "":
+		goleak.VerifyTestMain(m)
+	case "ignores signals":
+		select {}
+	case "json":
+		slog.SetDefault(slog.New(slog.NewJSONHandler(os.Stdout, nil)))
+	}
+	lifecycle.Main(&lifecycle.App{ProbeAddr: os.Getenv("PROBE_ADDR"), Components: []lifecycle.Component{
+		{Name: "db", Stop: func(context.Context) error { fmt.Println("db stopped"); return nil }},
+	}})
+}
+
+// service is a user's App.
+func service() *lifecycle.App {
+	second := func(context.Context) error { time.Sleep(time.Second); return nil }
+	return &lifecycle.App{
+		Logger: slog.New(slog.DiscardHandler),
+		Components: []lifecycle.Component{
+			{Name: "web", DependsOn: []string{"db"}, Stop: second},
+			{Name: "db", Start: second, Stop: second, Ready: second},
+		},
+	}
+}
+
+func TestServiceInFakeTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		t0 := time.Now()
+		app := service()
+		app.Components[1].Ready = func(context.Context) error { time.Sleep(time.Second / 2); return nil }
+		s := lifecycletest.Start(t, app)
+		assert.Equal(t, time.Second, time.Since(t0))
+		s.Ready(time.Minute)
+		assert.Equal(t, time.Second+time.Second/2, time.Since(t0))
+		r := s.Stop("enough")
+		assert.Equal(t, 2*time.Second, r.Report.Took)
+		assert.Equal(t, 0, r.ExitStatus)
+		assert.NoError(t, r.Err)
+		assert.Equal(t, []string{"db", "web"}, r.Order("ComponentStarted"))
+		assert.Equal(t, []string{"web", "db"}, r.Order("ComponentStopped"))
+		assert.Equal(t, "enough", r.Report.Reason)
+		assert.Equal(t, "Exited", r.Events[len(r.Events)-1].Instant)
+	})
+}
+
+func TestServiceThatDoesNotStart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		app := service()
+		app.Components[0].Start = func(context.Context) error { return errors.New("broken") }
+		r := lifecycletest.Start(t, app).Wait(time.Minute)
+		assert.Equal(t, 3, r.ExitStatus)
+		assert.Equal(t, []string{"web"}, r.Order("ComponentFailed"))
+	})
+}
+
+func TestServiceThatIsInvalid(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		app := service()
+		app.Components[0].Name = "db"
+		r := lifecycletest.Start(t, app).Wait(time.Minute)
+		assert.Equal(t, 2, r.ExitStatus)
+		assert.Nil(t, r.Report)
+	})
+}
+
+// A fake is a test that may fail without failing this one.
+type fake struct {
+	testing.TB
+	said string
+}
+
+func (f *fake) Helper() {}
+func (f *fake) Errorf(format string, args ...any) {
+	f.said = fmt.Sprintf(format, args...)
+}
+func (f *fake) Fatalf(format string, args ...any) {
+	f.Errorf(format, args...)
+	runtime.Goexit()
+}
+
+// failure returns what a test says that fails.
+func failure(t *testing.T, test func(t testing.TB)) string {
+	f := &fake{TB: t}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		test(f)
+	}()
+	<-done
+	return f.said
+}
+
+func TestServiceThatIsNeverReadyFailsTheTest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		said := failure(t, func(t testing.TB) {
+			lifecycletest.Start(t, service()).Ready(2 * time.Minute) // its check is too slow
+		})
+		assert.Equal(t, "lifecycletest: not ready within 2m0s: not ready: db\n", said)
+	})
+}
+
+func TestServiceThatEndsBeforeItIsReadyFailsTheTest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		app := service()
+		app.Components[0].Run = func(context.Context) error { time.Sleep(time.Minute); return errors.New("broken") }
+		said := failure(t, func(t testing.TB) { lifecycletest.Start(t, app).Ready(time.Hour) })
+		assert.Equal(t, "lifecycletest: the process has ended before it was ready: run web: broken", said)
+	})
+}
+
+func TestServiceThatDoesNotEndFailsTheTest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		said := failure(t, func(t testing.TB) { lifecycletest.Start(t, service()).Wait(time.Minute) })
+		assert.Equal(t, "lifecycletest: the process has not ended within 1m0s", said)
+	})
+}
+
+// program is this test binary as a program.
+func program(t testing.TB, kind string, env ...string) *lifecycletest.Process {
+	return lifecycletest.Command(t, exec.CommandContext(t.Context(), os.Args[0]), append(env, programEnv+"="+kind)...)
+}
+
+func TestProcess(t *testing.T) {
+	for _, kind := range []string{"text", "json"} {
+		t.Run(kind, func(t *testing.T) {
+			l, err := net.Listen("tcp", "127.0.0.1:0")
+			require.NoError(t, err)
+			l.Close()
+			p := program(t, kind, "PROBE_ADDR="+l.Addr().String())
+			p.Ready("http://"+l.Addr().String()+"/readyz", time.Minute)
+			p.Signal(syscall.SIGTERM)
+			exit := p.Wait(30 * time.Second)
+			assert.Equal(t, 0, exit.Status)
+			assert.Contains(t, exit.Output, "db stopped")
+			assert.Equal(t, []string{"Started", "ShutdownInitiated", "ComponentsStopped", "Exited"}, exit.Instants)
+			assert.Less(t, exit.Took, 30*time.Second)
+		})
+	}
+}
+
+func TestProcessThatIsNotReadyFailsTheTest(t *testing.T) {
+	said := failure(t, func(t testing.TB) {
+		program(t, "text").Ready("http://127.0.0.1:1/readyz", 100*time.Millisecond)
+	})
+	assert.Contains(t, said, "lifecycletest: not ready within 100ms:\n")
+}
+
+func TestProcessThatEndsFailsTheTest(t *testing.T) {
+	said := failure(t, func(t testing.TB) {
+		program(t, "text", "GRACE_PERIOD=soon").Ready("http://127.0.0.1:1/readyz", time.Minute)
+	})
+	assert.Contains(t, said, "lifecycletest: the process has ended before it was ready:\n")
+	assert.Contains(t, said, `GRACE_PERIOD: "soon" is not a duration`)
+}
+
+func TestProcessThatOverrunsItsGracePeriodIsKilled(t *testing.T) {
+	said := failure(t, func(t testing.TB) {
+		exit := program(t, "ignores signals").Wait(100 * time.Millisecond)
+		assert.Equal(t, -1, exit.Status)
+	})
+	assert.Contains(t, said, "lifecycletest: SIGKILL after 100ms")
+}
+
+func TestProgramThatIsNotThereFailsTheTest(t *testing.T) {
+	said := failure(t, func(t testing.TB) { lifecycletest.Command(t, exec.Command("/no/such/program")) })
+	assert.Contains(t, said, "/no/such/program")
+}
