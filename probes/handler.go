@@ -3,7 +3,14 @@
 
 package probes
 
-import "net/http"
+import (
+	"cmp"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
 
 // Header values are shared by all answers, so that setting them allocates
 // nothing. A handler that comes after may replace or append to them.
@@ -14,42 +21,201 @@ var (
 	allowed   = []string{"GET, HEAD"}
 )
 
-var notAllowed = newAnswer(http.StatusMethodNotAllowed, "method not allowed\n")
+// A Mux is where handlers are mounted: a [*http.ServeMux], a chi.Router, and
+// whatever else has this method.
+type Mux interface {
+	Handle(pattern string, h http.Handler)
+}
+
+// Mount mounts the probes at their paths, and beneath them. Each is mounted three
+// times, as /livez, /livez/ and /livez/*, since the last two say the same to
+// http.ServeMux and to chi.
+//
+// Under a prefix there are two ways: Prefix, and mounting on a router that is
+// mounted there itself.
+func (r *Registry) Mount(m Mux) {
+	for _, h := range r.handlers(false) {
+		m.Handle(h.path, h)
+		m.Handle(h.path+"/", h)
+		m.Handle(h.path+"/*", h)
+	}
+}
+
+// Handler returns a handler of all the probes for a listener of their own, which
+// is to be closed last. As nobody else reaches that, it shows the text of errors
+// unless Details says otherwise. At / it has the status page.
+func (r *Registry) Handler() http.Handler {
+	return &listenerHandler{
+		probes: r.handlers(true),
+		page:   &handler{registry: r, kind: readiness, own: true, page: true},
+	}
+}
+
+// LiveHandler returns the handler of the liveness probe, for any path.
+func (r *Registry) LiveHandler() http.Handler { return r.handler(liveness, false) }
+
+// ReadyHandler returns the handler of the readiness probe, for any path.
+func (r *Registry) ReadyHandler() http.Handler { return r.handler(readiness, false) }
+
+// StartupHandler returns the handler of the startup probe, for any path.
+func (r *Registry) StartupHandler() http.Handler { return r.handler(startup, false) }
+
+// ServingHandler returns the handler of the second readiness probe, for any path.
+func (r *Registry) ServingHandler() http.Handler { return r.handler(serving, false) }
+
+// handler returns the handler of a probe, or nil if it has no path.
+func (r *Registry) handler(k kind, own bool) *handler {
+	path := [kinds]string{
+		liveness:  cmp.Or(r.LivePath, "/livez"),
+		readiness: cmp.Or(r.ReadyPath, "/readyz"),
+		startup:   cmp.Or(r.StartupPath, "/startupz"),
+		serving:   cmp.Or(r.ServingPath, "/servingz"),
+	}[k]
+	return &handler{registry: r, kind: k, own: own, path: r.Prefix + path, beneath: path + "/"}
+}
+
+// handlers returns those that have a path.
+func (r *Registry) handlers(own bool) []*handler {
+	var all []*handler
+	for k := range kinds {
+		if h := r.handler(k, own); h.beneath != "-/" {
+			all = append(all, h)
+		}
+	}
+	return all
+}
+
+// A listenerHandler has all probes. It never redirects, as a mux may: a prober
+// would follow, or take it for a success.
+type listenerHandler struct {
+	probes []*handler
+	page   *handler
+}
+
+func (l *listenerHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	path := r.URL.Path
+	for _, h := range l.probes {
+		if rest, ok := strings.CutPrefix(path, h.path); ok && (rest == "" || rest[0] == '/') {
+			h.ServeHTTP(w, r)
+			return
+		}
+	}
+	if path == "/" {
+		l.page.ServeHTTP(w, r)
+		return
+	}
+	respond(w, r, http.StatusNotFound, plainText, []byte("no such probe\n"))
+}
 
 // A handler answers one kind of probe.
 type handler struct {
 	registry *Registry
 	kind     kind
+	own      bool   // on a listener of the probes alone
+	page     bool   // the status page, whatever is asked for
+	path     string // where it is mounted
+	beneath  string // what comes before the name of a check, wherever it is
 }
 
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	switch r.Method {
-	case http.MethodGet:
-		h.answer().write(w, true)
-	case http.MethodHead:
-		h.answer().write(w, false)
-	default:
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		w.Header()["Allow"] = allowed
-		notAllowed.write(w, true)
+		respond(w, r, http.StatusMethodNotAllowed, plainText, []byte("method not allowed\n"))
+		return
 	}
-}
-
-func (h *handler) answer() *answer {
-	s := h.registry.current.Load()
-	if s == nil {
-		s = &initial
+	v := h.registry.snapshot().verdict(h.kind)
+	if !v.ask.IsZero() && time.Since(v.ask) >= 0 {
+		h.registry.demand(r.Context(), h.kind)
+		v = h.registry.snapshot().verdict(h.kind)
 	}
-	return s[h.kind].answer()
-}
-
-func (a *answer) write(w http.ResponseWriter, body bool) {
+	if !h.simple(r) {
+		h.explain(w, r)
+		return
+	}
 	header := w.Header()
 	header["Cache-Control"] = noStore
 	header["Content-Type"] = plainText
 	header["X-Content-Type-Options"] = noSniff
-	header["Content-Length"] = a.length
-	w.WriteHeader(a.code)
-	if body {
-		w.Write(a.body)
+	header["Content-Length"] = v.plain.length
+	w.WriteHeader(h.registry.code(v))
+	if r.Method == http.MethodGet {
+		w.Write(v.plain.body)
 	}
+}
+
+// simple reports whether the plain answer will do, which is what probers want.
+func (h *handler) simple(r *http.Request) bool {
+	accept := r.Header["Accept"]
+	return r.URL.RawQuery == "" && !h.page &&
+		(len(accept) == 0 || len(accept) == 1 && accept[0] == "*/*") &&
+		!strings.Contains(r.URL.Path, h.beneath)
+}
+
+// respond writes an answer that is not prepared, in one write.
+func respond(w http.ResponseWriter, r *http.Request, code int, contentType []string, body []byte) {
+	header := w.Header()
+	header["Cache-Control"] = noStore
+	header["Content-Type"] = contentType
+	header["X-Content-Type-Options"] = noSniff
+	header["Content-Length"] = []string{strconv.Itoa(len(body))}
+	w.WriteHeader(code)
+	if r.Method != http.MethodHead {
+		w.Write(body)
+	}
+}
+
+// name returns the name of the check or step that is asked for, and "" for all.
+func (h *handler) name(r *http.Request) string {
+	_, name, _ := strings.Cut(r.URL.Path, h.beneath)
+	return name
+}
+
+// explain answers what is not simple: with a format, a name, verbose or exclude.
+func (h *handler) explain(w http.ResponseWriter, r *http.Request) {
+	q := parse(r)
+	s := h.registry.snapshot()
+	rep := s.report(h.kind, time.Now(), h.name(r), q.exclude)
+	if rep == nil {
+		respond(w, r, http.StatusNotFound, plainText, []byte("no such check\n"))
+		return
+	}
+	rep.allowed = (q.verbose || q.format != formatText || h.page) && h.details(r)
+	code := h.registry.code(rep.verdict)
+	switch {
+	case h.page:
+		header := w.Header()
+		header["Content-Security-Policy"] = pagePolicy
+		respond(w, r, http.StatusOK, pageType, rep.page(h.registry))
+	case q.format == formatPage:
+		header := w.Header()
+		header["Content-Security-Policy"] = pagePolicy
+		respond(w, r, code, pageType, rep.page(h.registry))
+	case q.format == formatJSON:
+		respond(w, r, code, jsonType, rep.json(q.verbose))
+	default:
+		respond(w, r, code, plainText, rep.text(q.verbose))
+	}
+}
+
+// details reports whether the caller may see the text of errors.
+func (h *handler) details(r *http.Request) (yes bool) {
+	if h.registry.Details == nil {
+		return h.own || isLocal(r)
+	}
+	defer func() {
+		if recover() != nil {
+			yes = false
+		}
+	}()
+	return h.registry.Details(r)
+}
+
+// isLocal reports whether the request comes from this host, and not through a
+// proxy on it that says so.
+func isLocal(r *http.Request) bool {
+	forwarded := slices.ContainsFunc([]string{"Forwarded", "X-Forwarded-For", "Via"}, func(name string) bool {
+		_, ok := r.Header[name]
+		return ok
+	})
+	return !forwarded && isLoopback(r.RemoteAddr)
 }

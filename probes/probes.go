@@ -15,98 +15,115 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-)
 
-// Defaults for the fields of [Check], and for liveness checks.
-const (
-	DefaultTimeout  = 1 * time.Second
-	DefaultInterval = 5 * time.Second
+	"github.com/lameduck-go/lameduck/internal/graph"
 )
 
 // ErrInvalid is wrapped by the error of a registration that is refused.
 var ErrInvalid = errors.New("probes: invalid check")
 
-// A Check is a readiness check.
-type Check struct {
-	// Name is what answers and log lines call the check. It is required, and
-	// unique among the readiness checks of a registry.
-	Name string
-
-	// Func returns nil when the check passes. It is required. Its context ends
-	// at Timeout and when that of Run does. It is never called while an earlier
-	// call still runs.
-	Func func(ctx context.Context) error
-
-	// Timeout is how long a run may take before the check is failing; what Func
-	// returns after it does not count. Zero means DefaultTimeout; negative is an
-	// error.
-	Timeout time.Duration
-
-	// Interval is the time between the end of a run and the start of the next.
-	// It is shortened by up to a tenth at random, so that replicas do not ask
-	// the same dependency at the same moment. Zero means DefaultInterval;
-	// negative is an error.
-	Interval time.Duration
-}
-
 // A Registry holds checks, runs them and answers probes. Its zero value is ready
-// to use; it must not be copied after first use.
+// to use; it must not be copied after first use, and its fields must not be
+// changed after it.
 type Registry struct {
-	// Logger gets one line for each change of a check's state. Nil means
-	// slog.Default(). It must not be changed once Run is called, and must not
-	// block: checks are not started while it does.
+	// Logger gets one line for each change of a check's state, and of a probe's.
+	// Nil means slog.Default(). If it blocks, lines wait; nothing else does.
 	Logger *slog.Logger
+
+	// OnChange, if not nil, is called with each change of a check's state and of
+	// a probe's, one at a time and in order, as long as Run runs. It may call
+	// any method. If it blocks, changes and log lines wait; nothing else does,
+	// and of more than 1,000 that wait the oldest are dropped. A panic in it is
+	// logged.
+	OnChange func(Change)
+
+	// Paths of the probes. Empty means /livez, /readyz, /startupz and /servingz;
+	// "-" means none. The last one is that of a second readiness probe, which at
+	// shutdown stays green until AcceptWindowClosed. Each path also has a
+	// sub-path for each check, such as /readyz/db.
+	LivePath, ReadyPath, StartupPath, ServingPath string
+
+	// Prefix, such as /internal, is put before all paths.
+	Prefix string
+
+	// FailureCode is the status of a probe that fails. Zero, and what is not
+	// from 400 to 599, means 503.
+	FailureCode int
+
+	// OffCode is the status of a readiness probe that is off on purpose: at
+	// shutdown and for maintenance. HAProxy's disable-on-404 wants 404 there.
+	// Zero, and what is not from 400 to 599, means FailureCode.
+	OffCode int
+
+	// RedAt is when readiness turns red at shutdown, for good. Zero means
+	// AtShutdown.
+	RedAt Moment
+
+	// Details says who may see the text of errors. It is called in the request's
+	// goroutine for verbose answers only; if it panics the answer is no. Nil
+	// means whoever asks the Handler of the registry, and otherwise a peer on a
+	// loopback address whose request was not forwarded by a proxy.
+	Details func(*http.Request) bool
 
 	// current is what the probes answer. It is stored under mu only, so that a
 	// later state is never replaced by an earlier one. Nil: nothing has
 	// happened yet.
 	current atomic.Pointer[snapshot]
 
-	mu      sync.Mutex    // guards what follows; nothing is called out to under it
-	checks  []*check      // in the order of their names
-	started bool          // Started was called
-	down    bool          // Shutdown was called
+	mu      sync.Mutex // guards what follows; nothing is called out to under it
+	checks  []*check   // in the order of their names; copied before it changes
+	order   []*check   // dependencies before dependants
+	phase   phase
 	changed chan struct{} // capacity 1: something that Run looks at; nil before Run
-	events  []event       // changes of state that are not logged yet
+	alive   bool          // Run runs
 
 	published chan struct{} // closed by the next publish; nil if nobody waits for it
+
+	events     []event // changes that are not delivered yet
+	dropped    int     // events that were too many
+	delivering bool    // a goroutine delivers them
+	history    []Change
 }
 
-// A kind is one of the three probes.
+// A Moment is one of the shutdown.
+type Moment int
+
+const (
+	// AtShutdown is when Shutdown is called: load balancers that probe stop
+	// sending while the listener still accepts.
+	AtShutdown Moment = iota
+
+	// AtAcceptWindowClosed is when AcceptWindowClosed is called: until then an
+	// endpoint of Kubernetes keeps serving as it terminates, which it falls back
+	// to when no other is left. Readiness stays what it was at Shutdown.
+	AtAcceptWindowClosed
+
+	// Never leaves readiness what it was at Shutdown. The probe fails when its
+	// listener is gone.
+	Never
+)
+
+// A kind is one of the probes.
 type kind int
 
 const (
 	liveness kind = iota
 	readiness
 	startup
-	kinds // how many there are
+	serving // readiness, but at shutdown
+	kinds   // how many there are
 )
 
 func (k kind) String() string {
-	return [kinds]string{"liveness", "readiness", "startup"}[k]
+	return [kinds]string{"liveness", "readiness", "startup", "serving"}[k]
 }
 
-// A state is what is known of a check.
-type state int
-
-const (
-	unknown state = iota // no run is over yet
-	passing
-	failing
-)
-
-// A check is a registered one. All but the embedded Check and kind is guarded
-// by the registry's mutex.
-type check struct {
-	Check
-	kind kind
-
-	state   state
-	broken  string // how it first panicked or left its goroutine; empty: not yet
-	running bool
-	began   time.Time // when the last run did
-	next    time.Time // when the next run is to start
-	due     time.Time // when the next result is overdue; zero: never
+// checks returns the kind of the checks that the probe is about.
+func (k kind) checks() kind {
+	if k == serving {
+		return readiness
+	}
+	return k
 }
 
 // Broken returns the names of the checks that have panicked or called
@@ -125,91 +142,189 @@ func (r *Registry) Broken() map[string]string {
 	return broken
 }
 
-// AddReadiness adds a check without which the process should get no traffic.
-// While Run runs, the check is started at once. The error wraps ErrInvalid.
-func (r *Registry) AddReadiness(c Check) error {
-	return r.add(c, readiness)
+// AddReadiness adds checks, all or none. They may depend on one another in any
+// order, and on checks that were added before; an unknown name and a cycle are
+// errors, with the path written out. While Run runs, the checks are started at
+// once. The error wraps ErrInvalid.
+func (r *Registry) AddReadiness(checks ...Check) error {
+	return r.add(readiness, checks...)
 }
 
 // AddLiveness adds a check of the process itself: failing means that only a
-// restart can help. It passes until its first run says otherwise, and has
-// DefaultTimeout and DefaultInterval. Its name is unique among the liveness
-// checks. The error wraps ErrInvalid.
+// restart can help. It takes no context, so that a check of a dependency does not
+// fit. It passes until its first run says otherwise, and has DefaultTimeout and
+// DefaultInterval. Its name is unique among the liveness checks. The error wraps
+// ErrInvalid.
 func (r *Registry) AddLiveness(name string, f func() error) error {
+	return r.add(liveness, ownCheck(name, f))
+}
+
+// AddLock adds a liveness check that a lock can be taken, and is released at once:
+// it fails while that takes longer than within, as in a deadlock. Zero means
+// DefaultTimeout. To a [sync.RWMutex] give its RLocker, since one that waits for
+// the lock itself holds up all readers. The error wraps ErrInvalid.
+func (r *Registry) AddLock(name string, l sync.Locker, within time.Duration) error {
+	c := Check{Name: name, Timeout: within}
+	if l != nil {
+		c.Func = func(context.Context) error {
+			l.Lock()
+			l.Unlock() //nolint:staticcheck // that it can be taken is all
+			return nil
+		}
+	}
+	return r.add(liveness, c)
+}
+
+func ownCheck(name string, f func() error) Check {
 	c := Check{Name: name}
 	if f != nil {
 		c.Func = func(context.Context) error { return f() }
 	}
-	return r.add(c, liveness)
+	return c
 }
 
-func (r *Registry) add(c Check, k kind) error {
-	switch {
-	case c.Name == "":
-		return fmt.Errorf("%w: a %v check has no name", ErrInvalid, k)
-	case c.Func == nil:
-		return fmt.Errorf("%w: %v check %q has no function", ErrInvalid, k, c.Name)
-	case c.Timeout < 0:
-		return fmt.Errorf("%w: %v check %q has the negative timeout %v", ErrInvalid, k, c.Name, c.Timeout)
-	case c.Interval < 0:
-		return fmt.Errorf("%w: %v check %q has the negative interval %v", ErrInvalid, k, c.Name, c.Interval)
+func (r *Registry) add(k kind, checks ...Check) error {
+	added := make([]*check, len(checks))
+	for i, c := range checks {
+		if c.Name == "" {
+			return fmt.Errorf("%w: a %v check has no name", ErrInvalid, k)
+		}
+		if err := c.valid(); err != nil {
+			return fmt.Errorf("%w: %v check %q %w", ErrInvalid, k, c.Name, err)
+		}
+		c.fill()
+		c.DependsOn = slices.Clone(c.DependsOn)
+		added[i] = &check{Check: c, kind: k}
 	}
-	c.Timeout = cmp.Or(c.Timeout, DefaultTimeout)
-	c.Interval = cmp.Or(c.Interval, DefaultInterval)
-	added := &check{Check: c, kind: k}
+	return r.register(added)
+}
 
+// register adds checks whose fields are valid, all or none.
+func (r *Registry) register(added []*check) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	i, taken := slices.BinarySearchFunc(r.checks, added, func(a, b *check) int {
-		return cmp.Or(strings.Compare(a.Name, b.Name), cmp.Compare(a.kind, b.kind))
-	})
-	if taken {
-		return fmt.Errorf("%w: there is a %v check %q already", ErrInvalid, k, c.Name)
+	all := slices.Concat(r.checks, added)
+	slices.SortFunc(all, byName)
+	for i, c := range all[1:] {
+		if byName(all[i], c) == 0 {
+			return fmt.Errorf("%w: there is a %v check %q already", ErrInvalid, c.kind, c.Name)
+		}
 	}
-	r.checks = slices.Insert(r.checks, i, added)
-	r.publishLocked(time.Now())
+	order, err := orderOf(added, all)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	now := time.Now()
+	for _, c := range order {
+		c.connect(all)
+		c.known.Store(&result{expires: c.firstExpires(now)})
+	}
+	r.checks, r.order = all, append(r.order, order...)
+	r.settleLocked(now)
+	r.publishLocked(now)
 	r.wakeLocked()
 	return nil
 }
 
-// Started says that start-up is over: from here on the startup probe passes and
-// the readiness probe follows the checks.
+func byName(a, b *check) int {
+	return cmp.Or(strings.Compare(a.Name, b.Name), cmp.Compare(a.kind, b.kind))
+}
+
+// find returns the check of that name and kind, or nil. checks are sorted.
+func find(checks []*check, k kind, name string) *check {
+	i, ok := slices.BinarySearchFunc(checks, name, func(c *check, name string) int {
+		return cmp.Or(strings.Compare(c.Name, name), cmp.Compare(c.kind, k))
+	})
+	if !ok {
+		return nil
+	}
+	return checks[i]
+}
+
+// orderOf returns the checks that are added with dependencies before dependants,
+// or an error if there is no such order. Checks that were there before depend on
+// none of them.
+func orderOf(added, all []*check) ([]*check, error) {
+	nodes := make([]graph.Node, len(added))
+	for i, c := range added {
+		nodes[i].Name = c.Name
+		for _, name := range c.DependsOn {
+			if d := find(all, c.kind, name); d == nil || slices.Contains(added, d) {
+				nodes[i].DependsOn = append(nodes[i].DependsOn, name)
+			}
+		}
+	}
+	if err := graph.Check(nodes); err != nil {
+		return nil, err
+	}
+	heights := graph.Height(nodes)
+	order := slices.Clone(added)
+	slices.SortFunc(order, func(a, b *check) int {
+		return cmp.Or(cmp.Compare(heights[a.Name], heights[b.Name]), byName(a, b))
+	})
+	return order, nil
+}
+
+// connect ties the check to what it depends on, which is tied already.
+func (c *check) connect(all []*check) {
+	for _, name := range c.DependsOn {
+		d := find(all, c.kind, name)
+		if slices.Contains(c.deps, d) {
+			continue // named twice
+		}
+		c.deps = append(c.deps, d)
+		c.patience = max(c.patience, min(d.patience+d.verdictTime(), forever))
+	}
+}
+
+// Started says that start-up is over, but for what is still expected. From then
+// on the startup probe passes, for good, and the readiness probe follows the checks.
 func (r *Registry) Started() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.started = true
+	r.phase.started = true
+	r.upLocked()
 	r.publishLocked(time.Now())
 }
 
-// Shutdown turns readiness red for good, whatever is called or recovers later.
-// Liveness and startup go on as before. Readiness checks have nothing to say any
-// more and are not started again: what they ask may be stopped before they are.
+// Shutdown turns readiness red for good, at the moment that RedAt says, whatever
+// is called or recovers later. Liveness and startup go on as before; heartbeats
+// are not missed any more. Readiness checks have nothing to say any more and are
+// not started again: what they ask may be stopped before they are.
 func (r *Registry) Shutdown() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.down = true
-	r.publishLocked(time.Now())
+	r.shutdownLocked(time.Now())
+}
+
+// AcceptWindowClosed says that the process accepts no new connections any more: the
+// second readiness probe turns red, and the first one if it has not. It implies
+// Shutdown.
+func (r *Registry) AcceptWindowClosed() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := time.Now()
+	r.shutdownLocked(now)
+	if !r.phase.closed {
+		r.phase.closed = true
+		r.publishLocked(now)
+	}
+}
+
+func (r *Registry) shutdownLocked(now time.Time) {
+	if r.phase.down {
+		return
+	}
+	s := &snapshot{phase: r.phase, checks: r.checks}
+	last := *s.judge(readiness, now)
+	last.until, last.ask = time.Time{}, time.Time{}
+	r.phase.down, r.phase.last, r.phase.redAt = true, &last, r.RedAt
+	for _, c := range r.checks {
+		c.finishLocked() // of readiness: nothing that waits for a run waits any more
+		if c.beat != nil {
+			c.beat.freeze(now)
+		}
+	}
+	r.publishLocked(now)
 	r.wakeLocked()
-}
-
-// LiveHandler returns the handler of the liveness probe.
-func (r *Registry) LiveHandler() http.Handler { return &handler{r, liveness} }
-
-// ReadyHandler returns the handler of the readiness probe.
-func (r *Registry) ReadyHandler() http.Handler { return &handler{r, readiness} }
-
-// StartupHandler returns the handler of the startup probe.
-func (r *Registry) StartupHandler() http.Handler { return &handler{r, startup} }
-
-// A Mux is where handlers are mounted: a [*http.ServeMux], a chi.Router, and
-// whatever else has this method.
-type Mux interface {
-	Handle(pattern string, h http.Handler)
-}
-
-// Mount mounts the three handlers at /livez, /readyz and /startupz.
-func (r *Registry) Mount(m Mux) {
-	m.Handle("/livez", r.LiveHandler())
-	m.Handle("/readyz", r.ReadyHandler())
-	m.Handle("/startupz", r.StartupHandler())
 }

@@ -6,8 +6,6 @@ package probes
 import (
 	"context"
 	"iter"
-	"net/http"
-	"strings"
 	"time"
 )
 
@@ -32,25 +30,19 @@ func (r *Registry) Status() Status {
 }
 
 // status returns also when that changes by itself, which is zero if it does not.
-func (r *Registry) status() (s Status, until time.Time) {
-	current := r.current.Load()
-	if current == nil {
-		current = &initial
+func (r *Registry) status() (Status, time.Time) {
+	current := r.snapshot()
+	live, ready, started := current.verdict(liveness), current.verdict(readiness), current.verdict(startup)
+	s := Status{
+		Live:         live.grade != bad,
+		Ready:        ready.grade != bad,
+		Started:      started.grade != bad,
+		ShuttingDown: current.down,
 	}
-	passes := func(k kind) bool {
-		v := &current[k]
-		if v.then != nil && time.Now().Before(v.until) {
-			until = earliest(until, v.until)
-		}
-		return v.answer().code == http.StatusOK
+	if ready.grade != good {
+		s.Reason = ready.line
 	}
-	s.Live, s.Ready, s.Started = passes(liveness), passes(readiness), passes(startup)
-	answer := current[readiness].answer()
-	s.ShuttingDown = answer == shuttingDown
-	if answer != ok {
-		s.Reason = strings.TrimSuffix(string(answer.body), "\n")
-	}
-	return s, until
+	return s, earliest(live.until, ready.until)
 }
 
 // Watch returns an iterator over what the probes are answered: what they are

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Lameduck Authors
+
+package probes
+
+import (
+	"context"
+	"time"
+)
+
+// maxWait is how long a probe waits for checks that run on demand, in all. It is
+// shorter than the second that the kubelet gives a probe unless it is told
+// otherwise. After it the probe is answered what is known by then.
+const maxWait = 800 * time.Millisecond
+
+// demand has every check of a kind that is on demand run if its result is too
+// old, and waits for that. However many probes come meanwhile there is one run,
+// which knows nothing of ctx: one of them that goes away changes nothing.
+func (r *Registry) demand(ctx context.Context, k kind) {
+	runs := r.demandAll(k)
+	if len(runs) == 0 {
+		return
+	}
+	timer := time.NewTimer(maxWait)
+	defer timer.Stop()
+	for _, over := range runs {
+		select {
+		case <-over:
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+			return
+		}
+	}
+}
+
+// demandAll returns what is closed when the runs are over that a probe has to
+// wait for: none that is late already, and none if nobody runs them.
+func (r *Registry) demandAll(k kind) (runs []<-chan struct{}) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := time.Now()
+	news := false
+	for _, c := range r.order {
+		known := c.known.Load()
+		if c.TTL == 0 || c.kind != k.checks() || r.retiredLocked(c) || known.state == skipped || now.Before(c.stale(known, now)) {
+			continue
+		}
+		news = r.demandLocked(c, now) || news
+		late := c.running && !now.Before(c.began.Add(c.Timeout))
+		if r.alive && !late {
+			runs = append(runs, c.over)
+		}
+	}
+	if news {
+		r.publishLocked(now)
+	}
+	return runs
+}
+
+// demandLocked has c run, unless it does or is about to, and reports whether
+// that is new. From then on the age of the result that there is counts.
+func (r *Registry) demandLocked(c *check, now time.Time) bool {
+	if c.over == nil {
+		c.over = make(chan struct{})
+	}
+	if c.running || c.demanded {
+		return false
+	}
+	c.demanded, c.next = true, now
+	c.due = now.Add(c.patience + c.Timeout)
+	r.expireLocked(c, c.due)
+	r.wakeLocked()
+	return true
+}

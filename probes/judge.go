@@ -1,0 +1,305 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Lameduck Authors
+
+package probes
+
+import (
+	"fmt"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+)
+
+// Bounds of what is listed, in bytes. The kubelet reads 10 KiB of an answer and
+// then closes the connection under the writer.
+const (
+	maxNames  = 17 << 9 // 8.5 KiB, names of what fails
+	maxCauses = 512     // names of what a check is skipped for
+	maxRest   = 1 << 10 // names of what is skipped, degraded or missing
+	maxText   = 1 << 10 // the text of an error
+)
+
+// An answer is a plain one, prepared once and then only read.
+type answer struct {
+	body   []byte
+	length []string // the Content-Length header
+}
+
+func newAnswer(body string) *answer {
+	return &answer{[]byte(body), []string{strconv.Itoa(len(body))}}
+}
+
+// A grade is how good a probe's answer is.
+type grade int
+
+const (
+	good     grade = iota
+	degraded       // it passes all the same
+	bad
+)
+
+func (g grade) String() string { return [...]string{"passing", "degraded", "failing"}[g] }
+
+// A verdict is what a probe is answered until a given time, if nothing is
+// published before. So a result that is not renewed expires without anybody's
+// help. It is immutable.
+type verdict struct {
+	grade grade
+	off   bool // it fails on purpose
+	line  string
+	plain *answer // the line
+	until time.Time
+	ask   time.Time // when a result is too old and a run is to be demanded; zero: never
+}
+
+func newVerdict(g grade, line string) *verdict {
+	return &verdict{grade: g, line: line, plain: newAnswer(line + "\n")}
+}
+
+var (
+	allWell      = newVerdict(good, "ok")
+	shuttingDown = &verdict{grade: bad, off: true, line: "not ready: shutting down", plain: newAnswer("not ready: shutting down\n")}
+	maintenance  = &verdict{grade: bad, off: true, line: "not ready: maintenance", plain: newAnswer("not ready: maintenance\n")}
+)
+
+// code returns the HTTP status of a verdict.
+func (r *Registry) code(v *verdict) int {
+	if v.grade != bad {
+		return http.StatusOK
+	}
+	if v.off && isFailure(r.OffCode) {
+		return r.OffCode
+	}
+	if isFailure(r.FailureCode) {
+		return r.FailureCode
+	}
+	return http.StatusServiceUnavailable
+}
+
+func isFailure(code int) bool { return code >= 400 && code <= 599 }
+
+// A phase is where the process is in its life, apart from its checks.
+type phase struct {
+	steps   []step // copied before it changes
+	started bool   // Started was called
+	up      bool   // and nothing was missing any more: stays true
+
+	maintained bool
+	reason     string    // for maintenance
+	back       time.Time // when maintenance ends by itself; zero: it does not
+
+	down   bool // Shutdown was called
+	closed bool // AcceptWindowClosed was called
+	redAt  Moment
+	last   *verdict // on readiness when Shutdown was called
+}
+
+// A snapshot has the verdict on each probe. All but later is immutable; the
+// results of the checks may be newer than the snapshot, which is then about to be
+// replaced.
+type snapshot struct {
+	phase
+	checks   []*check
+	verdicts [kinds]*verdict
+	later    [kinds]atomic.Pointer[verdict] // the verdicts after these
+}
+
+// initial is the snapshot of a registry to which nothing has happened.
+var initial = newSnapshot(phase{}, nil, time.Time{})
+
+func newSnapshot(p phase, checks []*check, now time.Time) *snapshot {
+	s := &snapshot{phase: p, checks: checks}
+	for k := range kinds {
+		if k == serving && !p.down {
+			s.verdicts[serving] = s.verdicts[readiness]
+			continue
+		}
+		s.verdicts[k] = s.judge(k, now)
+	}
+	return s
+}
+
+// snapshot returns the latest one.
+func (r *Registry) snapshot() *snapshot {
+	if s := r.current.Load(); s != nil {
+		return s
+	}
+	return initial
+}
+
+// verdict returns what the probe is answered now.
+func (s *snapshot) verdict(k kind) *verdict {
+	v := s.verdicts[k]
+	if v.until.IsZero() || time.Since(v.until) < 0 {
+		return v
+	}
+	return s.expired(k)
+}
+
+// expired returns the verdict after the first one. It is computed once for the
+// time that it holds, so that the probes stay O(1) when nothing is published.
+func (s *snapshot) expired(k kind) *verdict {
+	now := time.Now()
+	if v := s.later[k].Load(); v != nil && (v.until.IsZero() || now.Before(v.until)) {
+		return v
+	}
+	v := s.judge(k, now)
+	s.later[k].Store(v)
+	return v
+}
+
+// judge returns the verdict on a probe at a given time.
+func (s *snapshot) judge(k kind, now time.Time) *verdict {
+	if v := s.overruling(k, now); v != nil {
+		return v
+	}
+	return s.judgeChecks(k.checks(), now, nil, nil)
+}
+
+// overruling returns the verdict on a probe where the checks have no say, and nil
+// where they do.
+func (s *snapshot) overruling(k kind, now time.Time) *verdict {
+	switch {
+	case k == liveness:
+		return nil
+	case k == startup && s.up:
+		return allWell
+	case k == startup:
+		return s.missing()
+	case s.down && s.red(k): // before all else: nothing may undo it
+		return shuttingDown
+	case s.down:
+		return s.last
+	case !s.up:
+		return s.missing()
+	case s.maintained && (s.back.IsZero() || now.Before(s.back)):
+		v := *maintenance
+		v.until = s.back
+		return &v
+	default:
+		return nil
+	}
+}
+
+// red reports whether a readiness probe is red because of the shutdown.
+func (s *snapshot) red(k kind) bool {
+	moment := s.redAt
+	if k == serving {
+		moment = AtAcceptWindowClosed
+	}
+	return moment == AtShutdown || moment == AtAcceptWindowClosed && s.closed
+}
+
+// missing is the verdict while the process starts.
+func (s *snapshot) missing() *verdict {
+	var names []string
+	for _, step := range s.steps {
+		if !step.done {
+			names = append(names, step.name)
+		}
+	}
+	line := "not ready: starting"
+	if len(names) > 0 {
+		line += ", missing: " + list(names, maxNames)
+	}
+	return newVerdict(bad, line)
+}
+
+// judgeChecks aggregates the checks of one kind, but those that are excluded. It
+// adds what it has seen of each to items, unless that is nil.
+func (s *snapshot) judgeChecks(k kind, now time.Time, excluded map[string]bool, items *[]item) *verdict {
+	var causes, left, worse []string // what fails, what is skipped, what is degraded
+	var until, ask time.Time
+	for _, c := range s.checks {
+		if c.kind != k {
+			continue
+		}
+		v := c.view(now)
+		if items != nil {
+			*items = append(*items, item{check: c, view: v})
+		}
+		until = earliest(until, v.until)
+		if c.TTL > 0 && v.state != skipped {
+			ask = earliest(ask, c.stale(v.result, now))
+		}
+		switch {
+		case v.state == passing || excluded[c.Name]:
+		case !v.red:
+			worse = append(worse, c.Name)
+		case v.state == skipped:
+			left = append(left, c.Name)
+			causes = append(causes, v.causes...)
+		default:
+			causes = append(causes, c.Name)
+		}
+	}
+	v := *allWell
+	switch {
+	case len(causes) > 0:
+		v = *newVerdict(bad, notLine(k, causes, left))
+	case len(worse) > 0:
+		v = *newVerdict(degraded, "ok, degraded: "+list(worse, maxNames))
+	}
+	v.until, v.ask = until, ask
+	return &v
+}
+
+func notLine(k kind, causes, left []string) string {
+	slices.Sort(causes)
+	line := "not ready: "
+	if k == liveness {
+		line = "not live: "
+	}
+	line += list(slices.Compact(causes), maxNames)
+	if len(left) > 0 {
+		line += "; skipped: " + list(left, maxRest)
+	}
+	return line
+}
+
+// stale returns when the result of a check on demand is too old.
+func (c *check) stale(known *result, now time.Time) time.Time {
+	if known.ended.IsZero() {
+		return now
+	}
+	return known.ended.Add(c.TTL)
+}
+
+// list joins names, as many as fit into so many bytes.
+func list(names []string, most int) string {
+	var b strings.Builder
+	for i, name := range names {
+		if b.Len()+len(", ")+len(name) > most {
+			if i == 0 {
+				return fmt.Sprintf("%d checks", len(names))
+			}
+			fmt.Fprintf(&b, ", and %d more", len(names)-i)
+			break
+		}
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		b.WriteString(name)
+	}
+	return b.String()
+}
+
+// publishLocked makes what has changed the answer of the probes.
+func (r *Registry) publishLocked(now time.Time) {
+	before := r.snapshot()
+	s := newSnapshot(r.phase, r.checks, now)
+	r.current.Store(s)
+	for _, k := range [...]kind{liveness, readiness, startup} {
+		r.noteProbeLocked(k, before.verdicts[k], s.verdicts[k], now)
+	}
+	if len(r.events) > 0 && !r.delivering {
+		r.wakeLocked()
+	}
+	if r.published != nil {
+		close(r.published)
+		r.published = nil
+	}
+}

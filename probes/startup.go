@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Lameduck Authors
+
+package probes
+
+import (
+	"fmt"
+	"slices"
+	"time"
+)
+
+// A step is something that start-up waits for.
+type step struct {
+	name string
+	done bool
+}
+
+// Expect announces a step of start-up, such as a migration or a warm cache. The
+// startup and readiness probes fail, and name it, until the function that is
+// returned has been called, and Started too. That function may be called at any
+// time and more than once.
+//
+// The name is required and unique among the steps. After start-up is over nothing
+// can be expected any more. The error wraps ErrInvalid.
+func (r *Registry) Expect(name string) (done func(), err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	taken := slices.ContainsFunc(r.phase.steps, func(s step) bool { return s.name == name })
+	switch {
+	case name == "":
+		return nil, fmt.Errorf("%w: a startup step has no name", ErrInvalid)
+	case !printable(name):
+		return nil, fmt.Errorf("%w: startup step %q has characters in its name that cannot be printed", ErrInvalid, name)
+	case taken:
+		return nil, fmt.Errorf("%w: there is a startup step %q already", ErrInvalid, name)
+	case r.phase.up:
+		return nil, fmt.Errorf("%w: startup step %q is announced after the start", ErrInvalid, name)
+	}
+	i := len(r.phase.steps)
+	r.phase.steps = append(slices.Clone(r.phase.steps), step{name: name})
+	r.publishLocked(time.Now())
+	return func() { r.tick(i) }, nil
+}
+
+// tick ticks off a step.
+func (r *Registry) tick(i int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.phase.steps[i].done {
+		return
+	}
+	now := time.Now()
+	r.phase.steps = slices.Clone(r.phase.steps)
+	r.phase.steps[i].done = true
+	r.noteLocked(event{Change: Change{Time: now, Probe: startup.String(), Check: r.phase.steps[i].name,
+		From: unknown.String(), To: passing.String()}})
+	r.upLocked()
+	r.publishLocked(now)
+}
+
+// upLocked notes that start-up is over when it is.
+func (r *Registry) upLocked() {
+	waits := slices.ContainsFunc(r.phase.steps, func(s step) bool { return !s.done })
+	r.phase.up = r.phase.up || r.phase.started && !waits
+}
+
+// Maintain turns readiness red until EndMaintenance, and if d is positive, for d at
+// most. A later call takes the place of an earlier one. The reason is for the
+// log, the history, and those who may see errors. At shutdown it has no say.
+func (r *Registry) Maintain(reason string, d time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := time.Now()
+	r.phase.maintained, r.phase.reason, r.phase.back = true, reason, time.Time{}
+	if d > 0 {
+		r.phase.back = now.Add(min(d, forever))
+	}
+	r.publishLocked(now)
+	r.wakeLocked()
+}
+
+// EndMaintenance ends what Maintain has begun.
+func (r *Registry) EndMaintenance() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.phase.maintained = false
+	r.publishLocked(time.Now())
+}
