@@ -17,33 +17,42 @@ const maxWait = 800 * time.Millisecond
 // old, and waits for that. However many probes come meanwhile there is one run,
 // which knows nothing of ctx: one of them that goes away changes nothing.
 func (r *Registry) demand(ctx context.Context, k kind) {
-	runs := r.demandAll(k)
-	if len(runs) == 0 {
-		return
-	}
+	began := time.Now()
 	timer := time.NewTimer(maxWait)
 	defer timer.Stop()
-	for _, over := range runs {
-		select {
-		case <-over:
-		case <-ctx.Done():
-			return
-		case <-timer.C:
+	for {
+		runs := r.demandAll(k, began)
+		for _, over := range runs {
+			select {
+			case <-over:
+			case <-ctx.Done():
+				return
+			case <-timer.C:
+				return
+			}
+		}
+		if len(runs) == 0 {
 			return
 		}
+		// Again, for those that are no longer skipped now.
 	}
 }
 
 // demandAll returns what is closed when the runs are over that a probe has to
-// wait for: none that is late already, and none if nobody runs them.
-func (r *Registry) demandAll(k kind) (runs []<-chan struct{}) {
+// wait for: none that is late already, and none if nobody runs them. A result
+// from after the probe began is fresh, however short its time to live is.
+func (r *Registry) demandAll(k kind, began time.Time) (runs []<-chan struct{}) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	now := time.Now()
 	news := false
 	for _, c := range r.order {
+		if c.TTL == 0 || c.kind != k.checks() || r.retiredLocked(c) {
+			continue
+		}
 		known := c.known.Load()
-		if c.TTL == 0 || c.kind != k.checks() || r.retiredLocked(c) || known.state == skipped || now.Before(c.stale(known, now)) {
+		fresh := now.Before(c.stale(known, now)) || !known.ended.Before(began)
+		if fresh || known.state == skipped {
 			continue
 		}
 		news = r.demandLocked(c, now) || news

@@ -48,7 +48,7 @@ func fail(context.Context) error { return errDown }
 type rig struct {
 	*probes.Registry
 	t    *testing.T
-	logs bytes.Buffer
+	logs logBuffer
 	stop context.CancelFunc
 	ran  chan error
 }
@@ -105,8 +105,26 @@ func (r *rig) log() string {
 // all returns all lines logged since the last call.
 func (r *rig) all() string {
 	synctest.Wait()
-	defer r.logs.Reset()
-	return r.logs.String()
+	return r.logs.take()
+}
+
+// A logBuffer is where lines are written while a test reads them.
+type logBuffer struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (b *logBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.Write(p)
+}
+
+func (b *logBuffer) take() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	defer b.buf.Reset()
+	return b.buf.String()
 }
 
 // get returns an answer's status and body.
@@ -416,6 +434,11 @@ type badError struct{}
 
 func (*badError) Error() string { panic("no text") }
 
+// A worseError cannot say, either, why it cannot say what it is.
+type worseError struct{}
+
+func (e worseError) Error() string { panic(e) }
+
 func TestFailuresAreContained(t *testing.T) {
 	for _, tt := range []struct {
 		name string
@@ -427,6 +450,7 @@ func TestFailuresAreContained(t *testing.T) {
 		{"panic", func(context.Context) error { panic("kaboom") }, `"panic: kaboom"`},
 		{"panic with an error", func(context.Context) error { panic(errDown) }, `"panic: connection refused (password=hunter2)"`},
 		{"Goexit", func(context.Context) error { runtime.Goexit(); return nil }, `"runtime.Goexit called"`},
+		{"panic that cannot be told", func(context.Context) error { panic(worseError{}) }, `panic`},
 		{"error that panics", func(context.Context) error { return new(badError) }, `"panic: no text"`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -829,4 +853,13 @@ func BenchmarkReady(b *testing.B) {
 			}
 		})
 	}
+}
+
+// request returns the answer to a request from this host.
+func request(h http.Handler, method, target string) *httptest.ResponseRecorder {
+	w := httptest.NewRecorder()
+	req := httptest.NewRequest(method, target, nil)
+	req.RemoteAddr = "127.0.0.1:1234"
+	h.ServeHTTP(w, req)
+	return w
 }

@@ -352,7 +352,7 @@ func (r *Registry) settleLocked(now time.Time) {
 		case len(causes) == 0 && known.state == skipped:
 			next := *known
 			next.state, next.causes, next.tolerated = unknown, nil, time.Time{}
-			next.expires = c.firstExpires(now)
+			next.ended, next.expires = time.Time{}, c.firstExpires(now)
 			r.moveLocked(c, &next, outcome{}, now)
 			c.next = now
 		}

@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Lameduck Authors
+
+package probes_test
+
+import (
+	"context"
+	"net/http"
+	"net/http/httptest"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/lameduck-go/lameduck/probes"
+)
+
+func (s *service) onDemand(name string, ttl time.Duration, dependsOn ...string) probes.Check {
+	c := s.check(name, dependsOn...)
+	c.TTL = ttl
+	return c
+}
+
+func TestOneRunForAThousandProbes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		db := service{takes: 50 * time.Millisecond}
+		require.NoError(t, r.AddReadiness(db.onDemand("db", time.Second)))
+		r.run()
+		time.Sleep(forLong)
+		assert.Zero(t, db.calls.Load(), "nobody has asked")
+		for round := range int32(3) {
+			var wg sync.WaitGroup
+			for range 1000 {
+				wg.Go(func() {
+					t0 := time.Now()
+					assert.Equal(t, okBody, get(r.ReadyHandler()))
+					assert.Equal(t, db.takes, time.Since(t0))
+				})
+			}
+			wg.Wait()
+			assert.Equal(t, round+1, db.calls.Load())
+			time.Sleep(time.Second - 1)
+			assert.Equal(t, okBody, get(r.ReadyHandler()))
+			assert.Equal(t, round+1, db.calls.Load(), "it is still fresh")
+			time.Sleep(time.Nanosecond)
+		}
+		assert.Empty(t, r.log())
+		r.end()
+	})
+}
+
+func TestDemandThatHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		release := make(chan struct{})
+		var calls atomic.Int32
+		require.NoError(t, r.AddReadiness(probes.Check{Name: "db", TTL: time.Second, Func: func(context.Context) error {
+			calls.Add(1)
+			<-release
+			return nil
+		}}))
+		r.run()
+		t0 := time.Now()
+		assert.Equal(t, "503 not ready: db\n", get(r.ReadyHandler()))
+		assert.Equal(t, 800*time.Millisecond, time.Since(t0), "before the kubelet gives up")
+		time.Sleep(200 * time.Millisecond)
+		t0 = time.Now()
+		for range 1000 {
+			assert.Equal(t, "503 not ready: db\n", get(r.ReadyHandler()))
+		}
+		assert.Zero(t, time.Since(t0), "at once, now that it is failing")
+		time.Sleep(forLong)
+		assert.EqualValues(t, 1, calls.Load())
+		assert.Equal(t, 1, goroutines())
+		close(release)
+		synctest.Wait()
+		assert.Equal(t, "503 not ready: db\n", get(r.ReadyHandler()), "what it returned came too late")
+		time.Sleep(time.Second)
+		assert.Equal(t, okBody, get(r.ReadyHandler()))
+		r.end()
+	})
+}
+
+func TestDemandOfAProbeThatGoesAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		var cancelled atomic.Bool
+		require.NoError(t, r.AddReadiness(probes.Check{Name: "db", TTL: time.Second, Func: func(ctx context.Context) error {
+			select {
+			case <-ctx.Done():
+				cancelled.Store(true)
+				return ctx.Err()
+			case <-time.After(100 * time.Millisecond):
+				return nil
+			}
+		}}))
+		r.run()
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+		defer cancel()
+		t0 := time.Now()
+		w := httptest.NewRecorder()
+		r.ReadyHandler().ServeHTTP(w, httptest.NewRequestWithContext(ctx, http.MethodGet, "/readyz", nil))
+		assert.Equal(t, 10*time.Millisecond, time.Since(t0))
+		assert.Equal(t, okBody, get(r.ReadyHandler()), "the run went on")
+		assert.Equal(t, 100*time.Millisecond, time.Since(t0))
+		assert.False(t, cancelled.Load())
+		r.end()
+	})
+}
+
+func TestDemandWithoutRun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		var db service
+		require.NoError(t, r.AddReadiness(db.onDemand("db", time.Second)))
+		t0 := time.Now()
+		assert.Equal(t, "503 not ready: db\n", get(r.ReadyHandler()))
+		assert.Zero(t, time.Since(t0), "nobody to wait for")
+		r.run()
+		assert.Equal(t, okBody, get(r.ReadyHandler()))
+		r.end()
+		time.Sleep(forLong)
+		assert.True(t, r.Status().Ready, "nobody has asked since")
+		assert.Equal(t, okBody, get(r.ReadyHandler()))
+		time.Sleep(probes.DefaultTimeout)
+		assert.Equal(t, "503 not ready: db\n", get(r.ReadyHandler()), "asked, and nobody has answered")
+		assert.False(t, r.Status().Ready)
+	})
+}
+
+func TestDemandAlongTheGraph(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		var db, orders, web service
+		require.NoError(t, r.AddReadiness(
+			db.onDemand("db", time.Second),
+			orders.onDemand("orders", time.Minute, "db"),
+			web.check("web", "orders"), // in the background
+		))
+		r.run()
+		assert.Equal(t, okBody, get(r.ReadyHandler()))
+		time.Sleep(time.Minute)
+		calls := db.calls.Load()
+		assert.Equal(t, okBody, get(r.ReadyHandler()))
+		assert.Equal(t, calls+1, db.calls.Load())
+
+		db.down.Store(true)
+		time.Sleep(time.Second)
+		asked := orders.calls.Load()
+		t0 := time.Now()
+		assert.Equal(t, "503 not ready: db; skipped: orders, web\n", get(r.ReadyHandler()))
+		assert.Zero(t, time.Since(t0))
+		assert.Equal(t, asked, orders.calls.Load())
+		db.down.Store(false)
+		time.Sleep(time.Second)
+		get(r.ReadyHandler()) // asks db, and then orders
+		assert.Equal(t, asked+1, orders.calls.Load())
+		assert.Equal(t, okBody, r.readyz())
+		r.end()
+	})
+}
+
+func TestDemandWithTheShortestTimeToLive(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		var db service
+		require.NoError(t, r.AddReadiness(db.onDemand("db", 1)))
+		r.run()
+		for i := range int32(10) {
+			assert.Equal(t, okBody, get(r.ReadyHandler()))
+			assert.Equal(t, i+1, db.calls.Load())
+			time.Sleep(1)
+		}
+		r.end()
+	})
+}
+
+func TestDemandThatShutdownOvertakes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		db := service{takes: 500 * time.Millisecond}
+		require.NoError(t, r.AddReadiness(db.onDemand("db", time.Second)))
+		r.run()
+		time.AfterFunc(100*time.Millisecond, r.Shutdown)
+		t0 := time.Now()
+		assert.Equal(t, shutdown, get(r.ReadyHandler()))
+		assert.Equal(t, 100*time.Millisecond, time.Since(t0))
+		r.end()
+	})
+}
