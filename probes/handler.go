@@ -148,7 +148,7 @@ func (h *handler) simple(r *http.Request) bool {
 	accept := r.Header["Accept"]
 	return r.URL.RawQuery == "" && !h.page &&
 		(len(accept) == 0 || len(accept) == 1 && accept[0] == "*/*") &&
-		!strings.Contains(r.URL.Path, h.beneath)
+		(len(r.URL.Path) < len(h.beneath) || !strings.Contains(r.URL.Path, h.beneath))
 }
 
 // respond writes an answer that is not prepared, in one write.
@@ -166,6 +166,9 @@ func respond(w http.ResponseWriter, r *http.Request, code int, contentType []str
 
 // name returns the name of the check or step that is asked for, and "" for all.
 func (h *handler) name(r *http.Request) string {
+	if h.page {
+		return ""
+	}
 	_, name, _ := strings.Cut(r.URL.Path, h.beneath)
 	return name
 }

@@ -220,7 +220,7 @@ func TestMaintenance(t *testing.T) {
 		assert.Equal(t, off, r.readyz())
 		assert.Equal(t, okBody, r.live())
 		assert.Equal(t, okBody, r.startup())
-		time.Sleep(100 * forLong)
+		time.Sleep(10 * forLong)
 		assert.Equal(t, off, r.readyz())
 		r.EndMaintenance()
 		assert.Equal(t, okBody, r.readyz())

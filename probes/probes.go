@@ -203,12 +203,13 @@ func (r *Registry) add(k kind, checks ...Check) error {
 func (r *Registry) register(added []*check) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	all := slices.Concat(r.checks, added)
-	slices.SortFunc(all, byName)
-	for i, c := range all[1:] {
-		if byName(all[i], c) == 0 {
+	all := slices.Clone(r.checks)
+	for _, c := range added {
+		i, taken := slices.BinarySearchFunc(all, c, byName)
+		if taken {
 			return fmt.Errorf("%w: there is a %v check %q already", ErrInvalid, c.kind, c.Name)
 		}
+		all = slices.Insert(all, i, c)
 	}
 	order, err := orderOf(added, all)
 	if err != nil {

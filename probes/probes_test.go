@@ -812,17 +812,31 @@ func (s *sink) WriteHeader(int)             {}
 
 func TestAnswersDoNotAllocate(t *testing.T) {
 	for _, n := range []int{0, 1, 1000} {
-		r := new(probes.Registry)
-		r.Started()
+		red := new(probes.Registry)
+		red.Started()
 		for i := range n {
-			require.NoError(t, r.AddReadiness(probes.Check{Name: strconv.Itoa(i), Func: pass}))
+			require.NoError(t, red.AddReadiness(probes.Check{Name: strconv.Itoa(i), Func: pass}))
 		}
-		w := &sink{make(http.Header, 8)}
-		req := httptest.NewRequest(http.MethodGet, "/", nil)
-		for _, h := range []http.Handler{r.LiveHandler(), r.ReadyHandler(), r.StartupHandler()} {
+		handlers := []http.Handler{red.LiveHandler(), red.ReadyHandler(), red.StartupHandler(), red.ServingHandler(), red.Handler(), ready(t, n)}
+		w, req := &sink{make(http.Header, 8)}, kubelet()
+		for _, h := range handlers {
 			assert.Zero(t, testing.AllocsPerRun(1000, func() { h.ServeHTTP(w, req) }), n)
 		}
 	}
+}
+
+func TestExpiredAnswersDoNotAllocate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		for i := range 1000 {
+			require.NoError(t, r.AddReadiness(probes.Check{Name: strconv.Itoa(i), Func: pass}))
+		}
+		r.run()
+		r.end()
+		time.Sleep(forLong)
+		h, w, req := r.ReadyHandler(), &sink{make(http.Header, 8)}, kubelet()
+		assert.Zero(t, testing.AllocsPerRun(1000, func() { h.ServeHTTP(w, req) }))
+	})
 }
 
 func TestLongestDurations(t *testing.T) {
@@ -835,24 +849,6 @@ func TestLongestDurations(t *testing.T) {
 		assert.Equal(t, okBody, r.readyz())
 		r.end()
 	})
-}
-
-func BenchmarkReady(b *testing.B) {
-	for _, n := range []int{1, 1000} {
-		b.Run(strconv.Itoa(n), func(b *testing.B) {
-			r := new(probes.Registry)
-			r.Started()
-			for i := range n {
-				require.NoError(b, r.AddReadiness(probes.Check{Name: strconv.Itoa(i), Func: pass}))
-			}
-			h, w := r.ReadyHandler(), &sink{make(http.Header, 8)}
-			req := httptest.NewRequest(http.MethodGet, "/", nil)
-			b.ReportAllocs()
-			for b.Loop() {
-				h.ServeHTTP(w, req)
-			}
-		})
-	}
 }
 
 // request returns the answer to a request from this host.
