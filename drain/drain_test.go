@@ -521,6 +521,7 @@ func TestIsProbe(t *testing.T) {
 	}{
 		{"/readyz", "", true},
 		{"/livez", "curl/8", true},
+		{"/servingz", "curl/8", true},
 		{"/work", "kube-probe/1.37", true},
 		{"/work", "ELB-HealthChecker/2.0", true},
 		{"/work", "GoogleHC/1.0", true},

@@ -10,7 +10,7 @@ import (
 
 // probePaths are where probes are commonly served.
 var probePaths = map[string]bool{
-	"/livez": true, "/readyz": true, "/startupz": true, "/healthz": true,
+	"/livez": true, "/readyz": true, "/startupz": true, "/servingz": true, "/healthz": true,
 	"/live": true, "/ready": true, "/health": true,
 }
 
@@ -23,9 +23,10 @@ const kubelet = "kube-probe/"
 var probeAgents = []string{kubelet, "GoogleHC/", "ELB-HealthChecker/"}
 
 // IsProbe reports whether a request is a health probe: by its path (/livez,
-// /readyz, /startupz, /healthz, /live, /ready, /health, or a method of gRPC's
-// grpc.health.v1.Health) or by the User-Agent of the kubelet, of Google's load balancers or of Amazon's. The kubelet goes on
-// probing readiness, each time on a new connection, until a pod's containers
+// /readyz, /startupz, /servingz, /healthz, /live, /ready, /health, or a method of
+// gRPC's grpc.health.v1.Health) or by the User-Agent of the kubelet, of Google's load
+// balancers or of Amazon's. The kubelet goes on probing readiness, each time on a new
+// connection, until a pod's containers
 // have stopped; if that were traffic, a drain would never become quiet.
 func IsProbe(r *http.Request) bool {
 	if probePaths[r.URL.Path] || strings.HasPrefix(r.URL.Path, healthPath) {

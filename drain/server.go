@@ -17,8 +17,8 @@ import (
 
 // Defaults for the fields of [Server].
 const (
-	DefaultFloor  = 5 * time.Second // inside Kubernetes; outside it there is none
-	DefaultQuiet  = 1 * time.Second // or more, with a long floor: see Server.Quiet
+	DefaultFloor  = 5 * time.Second  // inside Kubernetes; outside it there is none
+	DefaultQuiet  = 1 * time.Second  // or more, with a long floor: see Server.Quiet
 	DefaultCap    = 15 * time.Second // when Drain's context has no deadline
 	DefaultLinger = 2 * time.Second
 	DefaultSilent = 2 * time.Second

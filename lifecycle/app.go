@@ -139,7 +139,8 @@ type Component struct {
 
 	// Ready is a readiness check under the component's name, as in
 	// [probes.Registry.AddReadiness]. It is called from when Start has returned
-	// until the shutdown begins. An error fails the check and nothing else.
+	// until the shutdown begins, while those of the components it depends on
+	// pass. An error fails the check, and nothing else but readiness.
 	Ready func(ctx context.Context) error
 
 	// Server, if set, makes the component a server: it listens on Server.HTTP.Addr

@@ -206,6 +206,24 @@ func TestCheckWaitsForItsStartAndPassesAtOnce(t *testing.T) {
 	})
 }
 
+func TestReadinessNamesTheRootCause(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		pass := func(context.Context) error { return nil }
+		a, _ := app(
+			lifecycle.Component{Name: "web", DependsOn: []string{"orders", "users"}, Ready: pass},
+			lifecycle.Component{Name: "orders", DependsOn: []string{"pool"}, Ready: pass},
+			lifecycle.Component{Name: "users", DependsOn: []string{"pool", "db"}, Ready: pass},
+			lifecycle.Component{Name: "pool", DependsOn: []string{"db"}}, // nothing to ask
+			lifecycle.Component{Name: "db", Ready: func(context.Context) error { return errors.New("down") }},
+		)
+		a.Probes = &probes.Registry{Logger: a.Logger}
+		time.AfterFunc(time.Minute/2, func() {
+			assert.Equal(t, "not ready: db; skipped: orders, users, web", a.Probes.Status().Reason)
+		})
+		require.NoError(t, runFor(t, a, time.Minute))
+	})
+}
+
 func TestCheckNameThatIsTakenFailsTheStart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		pass := func(context.Context) error { return nil }

@@ -53,18 +53,29 @@ func (p *process) openProbes(ctx context.Context) (closeProbes func(), err error
 	}, nil
 }
 
+// A mounter mounts a handler of all probes wherever one of them is to be.
+type mounter struct {
+	mux *http.ServeMux
+	all http.Handler
+}
+
+func (m mounter) Handle(pattern string, _ http.Handler) { m.mux.Handle(pattern, m.all) }
+
 // watched returns the handler of the probe listener. Every server takes note of
 // who is told what, since none of them sees these probes itself.
 func (p *process) watched() http.Handler {
 	mux := http.NewServeMux()
-	p.probes.Mount(mux)
+	h := p.probes.Handler()
+	p.probes.Mount(mounter{mux, h})
 	if p.app.PreStopToken != "" {
 		mux.HandleFunc("GET /prestop", p.preStop)
 	}
 	if p.app.Admin != nil {
 		mux.Handle("/", p.app.Admin)
+	} else {
+		mux.Handle("/", h)
 	}
-	var h http.Handler = mux
+	h = mux
 	for _, part := range p.parts {
 		if part.Server != nil && part.Server.FailureThreshold > 0 {
 			h = part.Server.WatchProbes(h)

@@ -212,3 +212,25 @@ func await(done <-chan error, deadline time.Time) error {
 		return ErrDeadline
 	}
 }
+
+// checksBelow returns the names of the nearest parts below that have a readiness
+// check: through those that have none.
+func (p *part) checksBelow() []string {
+	var names []string
+	seen := make(map[*part]bool)
+	var visit func(*part)
+	visit = func(p *part) {
+		for _, d := range p.dependencies {
+			switch {
+			case seen[d]:
+			case d.Ready != nil:
+				names = append(names, d.Name)
+			default:
+				visit(d)
+			}
+			seen[d] = true
+		}
+	}
+	visit(p)
+	return names
+}

@@ -171,7 +171,7 @@ func (p *process) register(part *part) error {
 	if part.Ready == nil {
 		return nil
 	}
-	return p.probes.AddReadiness(probes.Check{Name: part.Name, Func: part.Ready})
+	return p.probes.AddReadiness(probes.Check{Name: part.Name, Func: part.Ready, DependsOn: part.checksBelow()})
 }
 
 // build makes the parts and ties them together, dependencies first.

@@ -7,6 +7,7 @@ import (
 	"context"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"testing"
 	"time"
 
@@ -15,7 +16,18 @@ import (
 
 	"github.com/lameduck-go/lameduck/drain"
 	"github.com/lameduck-go/lameduck/lifecycle"
+	"github.com/lameduck-go/lameduck/probes"
 )
+
+// readiness returns the status of the two readiness probes.
+func readiness(r *probes.Registry) (codes [2]int) {
+	for i, path := range []string{"/readyz", "/servingz"} {
+		w := httptest.NewRecorder()
+		r.Handler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil))
+		codes[i] = w.Code
+	}
+	return codes
+}
 
 // TestBackendOutlivesItsGateway: a request that is in a gateway when the shutdown
 // begins still needs the backend on which the gateway depends.
@@ -25,11 +37,13 @@ func TestBackendOutlivesItsGateway(t *testing.T) {
 	entered := make(chan struct{})
 	backend := lifecycle.HTTP("backend", &http.Server{Addr: backendAddr, Handler: http.HandlerFunc(
 		func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "from the backend") })})
+	registry := new(probes.Registry)
 	gateway := lifecycle.Component{}
 	gateway = lifecycle.HTTP("gateway", &http.Server{Addr: gatewayAddr, Handler: http.HandlerFunc(
 		func(w http.ResponseWriter, r *http.Request) {
 			close(entered)
 			<-gateway.Server.AcceptWindowClosed()
+			assert.Equal(t, [2]int{503, 200}, readiness(registry), "the backend still accepts")
 			resp, err := client.Get("http://" + backendAddr)
 			if !assert.NoError(t, err) {
 				w.WriteHeader(http.StatusBadGateway)
@@ -42,6 +56,7 @@ func TestBackendOutlivesItsGateway(t *testing.T) {
 	a, log := app(gateway, backend, lifecycle.Component{Name: "last", DependsOn: []string{"gateway"},
 		Start: func(context.Context) error { close(started); return nil }})
 	a.GracePeriod = 20 * time.Second
+	a.Probes = registry
 
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
@@ -64,6 +79,7 @@ func TestBackendOutlivesItsGateway(t *testing.T) {
 	cancel()
 	require.NoError(t, <-done)
 	<-answered
+	assert.Equal(t, [2]int{503, 503}, readiness(registry))
 	assert.Equal(t, "from the backend", string(body))
 	assert.Contains(t, log.String(), "instant=Drained component=backend")
 }

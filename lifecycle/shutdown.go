@@ -62,6 +62,7 @@ func (p *process) drain(ctx context.Context) {
 		}
 	}
 	windows.Wait()
+	p.probes.AcceptWindowClosed()
 	p.phaseOver(acceptPhase)
 	group.Wait()
 	p.phaseOver(drainPhase)
@@ -85,6 +86,7 @@ const drainSlack = 20 * time.Millisecond
 // drainPart drains one part, in its share of the time that is left.
 func (p *process) drainPart(ctx context.Context, part *part) {
 	begin := time.Now()
+	p.probes.AcceptWindowClosed()
 	deadline, _ := ctx.Deadline()
 	share := max(deadline.Sub(begin), 0) / time.Duration(part.drainsBelow+1)
 	if part.Server != nil {

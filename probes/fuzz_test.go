@@ -73,7 +73,7 @@ func FuzzAnswers(f *testing.F) {
 	f.Add("db", "down")
 	f.Add("a/b", "\n[+]fake ok")
 	f.Add("é ü", "\xff\x00</td><script>")
-	f.Add(strings.Repeat("x", 10<<10), strings.Repeat("y", 1<<20))
+	f.Add(strings.Repeat("x", 600), strings.Repeat("y", 1100))
 	f.Add("%2f?&#", "\u2028")
 	f.Fuzz(func(t *testing.T, name, text string) {
 		synctest.Test(t, func(t *testing.T) {

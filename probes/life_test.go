@@ -29,7 +29,7 @@ func TestHeartbeat(t *testing.T) {
 		require.NoError(t, err)
 		time.Sleep(30*time.Second - 1)
 		assert.Equal(t, okBody, r.live(), "the first beat counts as given")
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		assert.Equal(t, "503 not live: worker\n", r.live(), "Run need not run")
 		h.Beat()
 		assert.Equal(t, okBody, r.live())
@@ -158,8 +158,7 @@ func TestLock(t *testing.T) {
 func TestLivenessRefusesDependencies(t *testing.T) {
 	registry := reflect.TypeFor[*probes.Registry]()
 	ask := reflect.TypeFor[func(context.Context) error]()
-	for i := range registry.NumMethod() {
-		m := registry.Method(i)
+	for m := range registry.Methods() {
 		for p := range m.Type.Ins() {
 			if p == reflect.TypeFor[probes.Check]() || p == reflect.TypeFor[[]probes.Check]() {
 				assert.Equal(t, "AddReadiness", m.Name)
@@ -229,7 +228,7 @@ func TestMaintenance(t *testing.T) {
 		r.Maintain("new disks", time.Minute)
 		time.Sleep(time.Minute - 1)
 		assert.Equal(t, off, r.readyz())
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		assert.Equal(t, okBody, get(r.ReadyHandler()), "by itself")
 		assert.Equal(t, "level=INFO msg=\"probes: probe fails\" probe=readiness reason=\"not ready: maintenance: new disks\"\n"+
 			"level=INFO msg=\"probes: probe passes\" probe=readiness\n", r.all())

@@ -168,7 +168,7 @@ func (r *Registry) AddLock(name string, l sync.Locker, within time.Duration) err
 	if l != nil {
 		c.Func = func(context.Context) error {
 			l.Lock()
-			l.Unlock() //nolint:staticcheck // that it can be taken is all
+			defer l.Unlock()
 			return nil
 		}
 	}

@@ -29,7 +29,10 @@ import (
 	"github.com/lameduck-go/lameduck/probes"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	slog.SetDefault(slog.New(slog.DiscardHandler))
+	goleak.VerifyTestMain(m)
+}
 
 const (
 	noJitter = 9 * time.Nanosecond // an interval too short to be shortened
