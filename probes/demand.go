@@ -14,14 +14,14 @@ import (
 const maxWait = 800 * time.Millisecond
 
 // demand has every check of a kind that is on demand run if its result is too
-// old, and waits for that. However many probes come meanwhile there is one run,
+// old, or only the one of a name with what it depends on, and waits for that. However many probes come meanwhile there is one run,
 // which knows nothing of ctx: one of them that goes away changes nothing.
-func (r *Registry) demand(ctx context.Context, k kind) {
+func (r *Registry) demand(ctx context.Context, k kind, name string) {
 	began := time.Now()
 	timer := time.NewTimer(maxWait)
 	defer timer.Stop()
 	for {
-		runs := r.demandAll(k, began)
+		runs := r.demandAll(k, name, began)
 		for _, over := range runs {
 			select {
 			case <-over:
@@ -41,13 +41,14 @@ func (r *Registry) demand(ctx context.Context, k kind) {
 // demandAll returns what is closed when the runs are over that a probe has to
 // wait for: none that is late already, and none if nobody runs them. A result
 // from after the probe began is fresh, however short its time to live is.
-func (r *Registry) demandAll(k kind, began time.Time) (runs []<-chan struct{}) {
+func (r *Registry) demandAll(k kind, name string, began time.Time) (runs []<-chan struct{}) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	only := find(r.checks, k.checks(), name)
 	now := time.Now()
 	news := false
 	for _, c := range r.order {
-		if c.TTL == 0 || c.kind != k.checks() || r.retiredLocked(c) {
+		if c.TTL == 0 || c.kind != k.checks() || r.retiredLocked(c) || name != "" && !only.needs(c) {
 			continue
 		}
 		known := c.known.Load()

@@ -166,6 +166,24 @@ func TestDemandAlongTheGraph(t *testing.T) {
 	})
 }
 
+func TestDemandOfOneCheckWaitsForNoOther(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		db, orders, slow := service{}, service{takes: 10 * time.Millisecond}, service{takes: 500 * time.Millisecond}
+		require.NoError(t, r.AddReadiness(
+			db.onDemand("db", time.Minute), orders.onDemand("orders", time.Minute, "db"), slow.onDemand("slow", time.Minute)))
+		r.run()
+		t0 := time.Now()
+		assert.Equal(t, "ok\n", request(r.ReadyHandler(), http.MethodGet, "/readyz/orders").Body.String())
+		assert.Equal(t, 10*time.Millisecond, time.Since(t0))
+		assert.Equal(t, "no such check\n", request(r.ReadyHandler(), http.MethodGet, "/readyz/x").Body.String())
+		assert.Equal(t, []int32{1, 1, 0}, []int32{db.calls.Load(), orders.calls.Load(), slow.calls.Load()})
+		assert.Equal(t, okBody, get(r.ReadyHandler()))
+		assert.Equal(t, 510*time.Millisecond, time.Since(t0))
+		r.end()
+	})
+}
+
 func TestDemandWithTheShortestTimeToLive(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t)

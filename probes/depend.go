@@ -8,6 +8,11 @@ import (
 	"time"
 )
 
+// needs reports whether d is c or something that c depends on. Nil needs nothing.
+func (c *check) needs(d *check) bool {
+	return c != nil && (c == d || slices.ContainsFunc(c.deps, func(dep *check) bool { return dep.needs(d) }))
+}
+
 // roots returns the names of the checks at the root of what c is skipped for, and
 // until when all of them are tolerated. What c depends on is settled already.
 func (c *check) roots() (causes []string, tolerated time.Time) {

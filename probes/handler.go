@@ -123,12 +123,17 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		respond(w, r, http.StatusMethodNotAllowed, plainText, []byte("method not allowed\n"))
 		return
 	}
+	simple := h.simple(r)
 	v := h.registry.snapshot().verdict(h.kind)
 	if !v.ask.IsZero() && time.Since(v.ask) >= 0 {
-		h.registry.demand(r.Context(), h.kind)
+		name := ""
+		if !simple {
+			name = h.name(r)
+		}
+		h.registry.demand(r.Context(), h.kind, name)
 		v = h.registry.snapshot().verdict(h.kind)
 	}
-	if !h.simple(r) {
+	if !simple {
 		h.explain(w, r)
 		return
 	}

@@ -298,8 +298,20 @@ func (r *Registry) publishLocked(now time.Time) {
 	if len(r.events) > 0 && !r.delivering {
 		r.wakeLocked()
 	}
-	if r.published != nil {
+	if r.published != nil && s.news(before) {
 		close(r.published)
 		r.published = nil
 	}
+}
+
+// news reports whether who watches has to look again: because something is
+// answered otherwise, or will be so before the time that is known of.
+func (s *snapshot) news(before *snapshot) bool {
+	for k, v := range s.verdicts {
+		b := before.verdicts[k]
+		if v.grade != b.grade || v.line != b.line || !earliest(v.until, b.until).Equal(b.until) {
+			return true
+		}
+	}
+	return s.down != before.down
 }

@@ -6,6 +6,7 @@ package probes_test
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"reflect"
 	"runtime"
@@ -414,6 +415,63 @@ func TestListenerThatMisbehaves(t *testing.T) {
 			assert.Contains(t, r.all(), `level=WARN msg="probes: changes were not delivered" changes=1004`)
 			r.end()
 		})
+	})
+}
+
+// A panickingHandler is a Logger's that panics.
+type panickingHandler struct{ slog.Handler }
+
+func (panickingHandler) Enabled(context.Context, slog.Level) bool  { return true }
+func (panickingHandler) Handle(context.Context, slog.Record) error { panic("odd") }
+
+func TestLoggerThatPanics(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		r.Logger = slog.New(panickingHandler{slog.DiscardHandler})
+		heard := 0
+		r.OnChange = func(probes.Change) { heard++ }
+		r.ready("db", fail)
+		r.run()
+		assert.Equal(t, "503 not ready: db\n", r.readyz())
+		assert.Len(t, r.History(), heard)
+		r.end()
+	})
+}
+
+// Ten thousand probes while the answer changes all the time: each is given one of
+// the two that there are.
+func TestManyProbesWhileTheAnswerChanges(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		calls := 0
+		require.NoError(t, r.AddReadiness(probes.Check{Name: "db", Interval: noJitter, Func: func(context.Context) error {
+			time.Sleep(time.Millisecond)
+			if calls++; calls%2 == 0 {
+				return errDown
+			}
+			return nil
+		}}))
+		r.run()
+		time.Sleep(time.Millisecond + 1)
+		var wg sync.WaitGroup
+		var red atomic.Int32
+		for range 100 {
+			wg.Go(func() {
+				for range 100 {
+					switch got := get(r.ReadyHandler()); got {
+					case okBody:
+					case "503 not ready: db\n":
+						red.Add(1)
+					default:
+						t.Error(got)
+					}
+					time.Sleep(time.Millisecond / 3)
+				}
+			})
+		}
+		wg.Wait()
+		assert.InDelta(t, 5000, red.Load(), 1000)
+		r.end()
 	})
 }
 

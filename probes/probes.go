@@ -77,7 +77,7 @@ type Registry struct {
 	changed chan struct{} // capacity 1: something that Run looks at; nil before Run
 	alive   bool          // Run runs
 
-	published chan struct{} // closed by the next publish; nil if nobody waits for it
+	published chan struct{} // closed when there are news; nil if nobody waits for it
 
 	events     []event // changes that are not delivered yet
 	dropped    int     // events that were too many

@@ -84,7 +84,7 @@ func await(ctx context.Context, published <-chan struct{}, until time.Time) {
 	}
 }
 
-// nextPublished returns a channel that is closed when the next snapshot is there.
+// nextPublished returns a channel that is closed when there is a snapshot with news.
 func (r *Registry) nextPublished() <-chan struct{} {
 	r.mu.Lock()
 	defer r.mu.Unlock()
