@@ -195,6 +195,11 @@ func TestDemandWithTheShortestTimeToLive(t *testing.T) {
 			assert.Equal(t, i+1, db.calls.Load())
 			time.Sleep(time.Nanosecond)
 		}
+		slow := service{takes: 10 * time.Millisecond}
+		require.NoError(t, r.AddReadiness(slow.onDemand("slow", 1)))
+		calls := db.calls.Load()
+		assert.Equal(t, okBody, get(r.ReadyHandler()))
+		assert.Equal(t, calls+1, db.calls.Load(), "once for a probe, though it is old by the time of the answer")
 		r.end()
 	})
 }

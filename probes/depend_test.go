@@ -126,20 +126,59 @@ func TestDependantsOfAHangingCheck(t *testing.T) {
 func TestResultOfARunDuringWhichADependencyFailedDoesNotCount(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t)
-		db, orders := service{}, service{takes: time.Second / 2}
+		db, orders := service{}, service{takes: 600 * time.Millisecond}
 		cdb := db.check("db")
-		cdb.Interval = time.Second / 4
+		cdb.Interval = 250 * time.Millisecond
 		require.NoError(t, r.AddReadiness(cdb, orders.check("orders", "db")))
 		r.run()
 		db.down.Store(true)
-		time.Sleep(time.Second / 4) // while orders is asked
+		time.Sleep(250 * time.Millisecond) // while orders is asked
 		assert.Equal(t, "503 not ready: db; skipped: orders\n", r.readyz())
 		db.down.Store(false)
-		time.Sleep(time.Second / 4)
+		time.Sleep(250 * time.Millisecond)
+		assert.Equal(t, "503 not ready: orders\n", r.readyz())
+		time.Sleep(100 * time.Millisecond)
 		assert.Equal(t, "503 not ready: orders\n", r.readyz(), "the first run is over, and counts for nothing")
-		time.Sleep(time.Second / 2)
+		time.Sleep(600 * time.Millisecond)
 		assert.Equal(t, okBody, r.readyz())
 		assert.EqualValues(t, 2, orders.calls.Load())
+
+		// And one that is over before the dependency is back.
+		time.Sleep(probes.DefaultInterval - 100*time.Millisecond)
+		for calls := orders.calls.Load(); orders.calls.Load() == calls; {
+			time.Sleep(10 * time.Millisecond)
+		}
+		db.down.Store(true)
+		time.Sleep(300 * time.Millisecond)
+		assert.Equal(t, "503 not ready: db; skipped: orders\n", r.readyz())
+		time.Sleep(time.Second)
+		assert.Equal(t, "503 not ready: db; skipped: orders\n", r.readyz())
+		r.end()
+	})
+}
+
+func TestDependantsWaitUntilAThresholdHasDecided(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		var db, orders service
+		cdb := db.check("db")
+		cdb.FailureThreshold = 3
+		corders := orders.check("orders", "db")
+		corders.Interval = time.Second
+		require.NoError(t, r.AddReadiness(cdb, corders))
+		r.run()
+		time.Sleep(4 * time.Second)
+		synctest.Wait()
+		db.down.Store(true)
+		orders.down.Store(true)
+		time.Sleep(time.Second) // the first failure
+		synctest.Wait()
+		calls := orders.calls.Load()
+		time.Sleep(10*time.Second - 1)
+		assert.Equal(t, okBody, r.readyz(), "and their results last as long")
+		time.Sleep(time.Nanosecond)
+		assert.Equal(t, "503 not ready: db; skipped: orders\n", r.readyz())
+		assert.Equal(t, calls, orders.calls.Load())
 		r.end()
 	})
 }
@@ -239,6 +278,22 @@ func TestSharedIsTolerated(t *testing.T) {
 				}
 				assert.Equal(t, "503 not ready: db; skipped: orders\n", get(r.ReadyHandler()))
 			}
+			r.end()
+		})
+	})
+
+	t.Run("but not what depends on something else, too", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			r := newRig(t)
+			var db, orders service
+			require.NoError(t, r.AddReadiness(shared(&db, 0),
+				probes.Check{Name: "cache", Optional: true, Func: fail}, orders.check("orders", "db")))
+			r.run()
+			db.down.Store(true)
+			time.Sleep(time.Second)
+			assert.Equal(t, "200 ok, degraded: cache, db, orders\n", r.readyz())
+			require.NoError(t, r.AddReadiness(probes.Check{Name: "users", DependsOn: []string{"db", "cache"}, Func: pass}))
+			assert.Equal(t, "503 not ready: cache, db; skipped: users\n", r.readyz())
 			r.end()
 		})
 	})
@@ -362,6 +417,26 @@ func TestThresholds(t *testing.T) {
 		})
 	})
 
+	t.Run("a run that is late counts once", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			r := newRig(t)
+			calls := 0
+			require.NoError(t, r.AddReadiness(probes.Check{Name: "db", FailureThreshold: 2, Jitter: -1, Func: func(context.Context) error {
+				if calls++; calls == 2 {
+					time.Sleep(probes.DefaultTimeout + time.Second)
+				}
+				return nil
+			}}))
+			r.run()
+			for range 20 {
+				time.Sleep(time.Second)
+				assert.Equal(t, okBody, r.readyz())
+			}
+			assert.Equal(t, 4, calls)
+			r.end()
+		})
+	})
+
 	t.Run("when Run is over", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			r := newRig(t)
@@ -392,6 +467,41 @@ func TestInitiallyPassing(t *testing.T) {
 		r.run()
 		assert.Equal(t, "503 not ready: db\n", r.readyz())
 		r.end()
+	})
+}
+
+func TestInitiallyPassingAndHanging(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		require.NoError(t, r.AddReadiness(probes.Check{Name: "db", InitiallyPassing: true, Func: func(context.Context) error {
+			time.Sleep(forLong)
+			return nil
+		}}))
+		r.run()
+		time.Sleep(probes.DefaultTimeout / 2)
+		r.stop() // so that only its age counts
+		time.Sleep(probes.DefaultTimeout/2 - 1)
+		assert.Equal(t, okBody, r.readyz())
+		time.Sleep(time.Nanosecond)
+		assert.Equal(t, "503 not ready: db\n", r.readyz())
+		r.end()
+		time.Sleep(forLong)
+	})
+
+	t.Run("for as long as a dependency may take", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			r := newRig(t)
+			require.NoError(t, r.AddReadiness(
+				probes.Check{Name: "db", Optional: true, Timeout: 20 * time.Second, Func: func(ctx context.Context) error { <-ctx.Done(); return nil }},
+				probes.Check{Name: "orders", InitiallyPassing: true, Func: pass, DependsOn: []string{"db"}},
+			))
+			r.run()
+			time.Sleep(20*time.Second - 1)
+			assert.Equal(t, "200 ok, degraded: db\n", r.readyz())
+			time.Sleep(time.Nanosecond)
+			assert.Equal(t, "503 not ready: db; skipped: orders\n", r.readyz())
+			r.end()
+		})
 	})
 }
 

@@ -97,6 +97,20 @@ func TestWatchSeesThatAResultHasExpired(t *testing.T) {
 	})
 }
 
+func TestWatchSeesWhatComesSoonerThanItWasToCome(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		r.Maintain("", time.Hour)
+		end := watch(r.Registry)
+		r.Maintain("", time.Minute)
+		time.Sleep(2 * time.Minute)
+		got := end()
+		require.Len(t, got, 2)
+		assert.Equal(t, time.Minute, got[1].after)
+		assert.True(t, got[1].Ready)
+	})
+}
+
 func TestWatchHoldsUpNobodyAndGivesTheLatest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var r probes.Registry
