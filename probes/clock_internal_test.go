@@ -37,6 +37,7 @@ func TestTimesAreMonotonic(t *testing.T) {
 	require.NoError(t, err)
 	r.Started()
 	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
 	ran := make(chan error)
 	go func() { ran <- r.Run(ctx) }()
 	r.demand(t.Context(), readiness, "")
