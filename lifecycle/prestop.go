@@ -13,6 +13,11 @@ import (
 // preStop begins the shutdown and answers when no server accepts connections any
 // more. If the hook goes away before that, the shutdown goes on.
 func (p *process) preStop(w http.ResponseWriter, r *http.Request) {
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		w.Header().Set("Allow", "GET, HEAD")
+		http.Error(w, "method not allowed", http.StatusMethodNotAllowed)
+		return
+	}
 	// Of the same length, so that the time says nothing about the token's.
 	got := sha256.Sum256([]byte(r.Header.Get("Authorization")))
 	want := sha256.Sum256([]byte("Bearer " + p.app.PreStopToken))

@@ -86,7 +86,6 @@ const drainSlack = 20 * time.Millisecond
 // drainPart drains one part, in its share of the time that is left.
 func (p *process) drainPart(ctx context.Context, part *part) {
 	begin := time.Now()
-	p.probes.AcceptWindowClosed()
 	deadline, _ := ctx.Deadline()
 	share := max(deadline.Sub(begin), 0) / time.Duration(part.drainsBelow+1)
 	if part.Server != nil {

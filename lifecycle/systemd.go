@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"math"
 	"net"
-	"net/http"
 	"os"
 	"strconv"
 	"strings"
@@ -137,25 +136,5 @@ func (n *notifier) run(ctx context.Context) {
 	}
 }
 
-// live reports what the liveness probe is answered.
-func (p *process) live() bool {
-	var w statusWriter
-	p.probes.LiveHandler().ServeHTTP(&w, &http.Request{Method: http.MethodHead})
-	return w.code == http.StatusOK
-}
-
-// A statusWriter keeps the status of an answer.
-type statusWriter struct {
-	header http.Header
-	code   int
-}
-
-func (w *statusWriter) WriteHeader(code int)        { w.code = code }
-func (w *statusWriter) Write(b []byte) (int, error) { return len(b), nil }
-
-func (w *statusWriter) Header() http.Header {
-	if w.header == nil {
-		w.header = make(http.Header)
-	}
-	return w.header
-}
+// live reports whether the liveness probe passes.
+func (p *process) live() bool { return p.probes.Status().Live }
