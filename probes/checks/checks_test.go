@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -110,6 +111,28 @@ func TestHTTP(t *testing.T) {
 	})
 }
 
+func TestHTTPStatus(t *testing.T) {
+	s := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		code, err := strconv.Atoi(r.URL.Path[1:])
+		assert.NoError(t, err)
+		w.WriteHeader(code)
+	})
+	for code, ok := range map[int]bool{200: false, 400: false, 401: true, 403: true, 404: false, 500: false} {
+		err := checks.HTTPStatus(nil, s.URL+"/"+strconv.Itoa(code), 401, 403)(t.Context())
+		assert.Equal(t, ok, err == nil, "%d: %v", code, err)
+	}
+	assert.Error(t, checks.HTTPStatus(nil, s.URL+"/200", 201, 200)(t.Context()), "an empty range")
+}
+
+func TestHTTPHidesPasswords(t *testing.T) {
+	s := serve(t, http.NotFound)
+	url := strings.Replace(s.URL, "http://", "http://user:hunter2@", 1)
+	assert.EqualError(t, checks.HTTP(nil, url)(t.Context()),
+		"GET "+strings.Replace(url, "hunter2", "xxxxx", 1)+": 404 Not Found")
+	s.Close()
+	assert.NotContains(t, checks.HTTP(nil, url)(t.Context()).Error(), "hunter2")
+}
+
 func TestHTTPUsesItsConnectionAgain(t *testing.T) {
 	s := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusServiceUnavailable)
@@ -159,6 +182,70 @@ func TestPing(t *testing.T) {
 		return nil
 	}))(ctx))
 	assert.ErrorIs(t, checks.Ping(pinger(func(context.Context) error { return errDown }))(ctx), errDown)
+}
+
+// An answer is what a Redis client returns.
+type answer struct{ err error }
+
+func (a *answer) Err() error { return a.err }
+
+type redis func(context.Context) *answer
+
+func (r redis) Ping(ctx context.Context) *answer { return r(ctx) }
+
+func TestRedis(t *testing.T) {
+	errDown := errors.New("LOADING Redis is loading the dataset in memory")
+	type key struct{}
+	ctx := context.WithValue(t.Context(), key{}, "value")
+	assert.NoError(t, checks.Redis(redis(func(ctx context.Context) *answer {
+		assert.Equal(t, "value", ctx.Value(key{}))
+		return new(answer)
+	}))(ctx))
+	assert.ErrorIs(t, checks.Redis(redis(func(context.Context) *answer { return &answer{errDown} }))(ctx), errDown)
+}
+
+// What follows has the shape of google.golang.org/grpc/health/grpc_health_v1.
+type (
+	healthRequest  struct{ service string }
+	healthResponse struct{ status servingStatus }
+	servingStatus  int32
+	callOption     any
+	healthClient   func(context.Context, *healthRequest) (*healthResponse, error)
+)
+
+func (r *healthResponse) GetStatus() servingStatus { return r.status }
+func (s servingStatus) String() string {
+	return [...]string{"UNKNOWN", "SERVING", "NOT_SERVING", "SERVICE_UNKNOWN"}[s]
+}
+
+func (c healthClient) Check(ctx context.Context, r *healthRequest, _ ...callOption) (*healthResponse, error) {
+	return c(ctx, r)
+}
+
+func TestGRPC(t *testing.T) {
+	type key struct{}
+	ctx := context.WithValue(t.Context(), key{}, "value")
+	status, errDown := servingStatus(0), error(nil)
+	check := checks.GRPC(healthClient(func(ctx context.Context, r *healthRequest) (*healthResponse, error) {
+		assert.Equal(t, "orders", r.service)
+		assert.Equal(t, "value", ctx.Value(key{}))
+		return &healthResponse{status}, errDown
+	}), &healthRequest{"orders"})
+	assert.EqualError(t, check(ctx), "grpc health: UNKNOWN")
+	status = 1
+	assert.NoError(t, check(ctx))
+	status = 2
+	assert.EqualError(t, check(ctx), "grpc health: NOT_SERVING")
+	status = 3
+	assert.EqualError(t, check(ctx), "grpc health: SERVICE_UNKNOWN")
+	errDown = errors.New("unavailable")
+	assert.ErrorIs(t, check(ctx), errDown)
+}
+
+func TestNoClientIsNoCheck(t *testing.T) {
+	assert.Nil(t, checks.Ping(nil))
+	assert.Nil(t, checks.Redis[*answer](nil))
+	assert.Nil(t, checks.GRPC[*healthRequest, callOption, servingStatus, *healthResponse](nil, nil))
 }
 
 func TestChecksFitARegistry(t *testing.T) {
