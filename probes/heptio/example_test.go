@@ -23,10 +23,11 @@ func ExampleCheck() {
 }
 
 func ExampleNewHandler() {
-	var registry probes.Registry
-	h := heptio.NewHandler(&registry)
+	h := heptio.NewHandler(nil) // was healthcheck.NewHandler()
 	h.AddReadinessCheck("goroutines", healthcheck.GoroutineCountCheck(10_000))
-	registry.Started()
-	fmt.Print(get(h, "GET", "/ready")) // registry.Run is what runs the check
-	// Output: 503 not ready: goroutines
+	fmt.Print(get(h, "GET", "/ready?full=1"))
+	// Output:
+	// 200 {
+	//     "goroutines": "OK"
+	// }
 }

@@ -5,21 +5,27 @@
 // checks run in a [probes.Registry], and its Handler is served by one. It is a
 // package of its own because importing healthcheck links the Prometheus client.
 //
+// To leave the archived library, change one line: healthcheck.NewHandler() becomes
+// NewHandler(nil). What it answers stays the same to the byte, headers included.
+//
 // Checks then run in the background, never in a request, and in one goroutine
 // each at most, so healthcheck's Timeout and Async are not needed around them.
 //
-// What differs from healthcheck's own Handler: bodies are those of package
-// probes, plain text that names what fails; HEAD is answered; /ready does not
-// include the liveness checks; and ?full=1 is not there yet and is ignored.
+// What differs from healthcheck's own Handler, each on purpose: HEAD is answered
+// as GET is, without a body. A check that hangs or panics fails and holds nobody
+// up. If a liveness and a readiness check share a name, ?full=1 shows the one that
+// fails. What ?full=1 says is what the last run has said; and a registry that has
+// a reason of its own not to be ready, such as its shutdown, is an entry named
+// readiness or liveness there.
+//
+// As with healthcheck, ?full=1 shows the errors of the checks to whoever asks:
+// serve it where only those can ask who may know them.
 package heptio
 
 import (
 	"context"
-	"net/http"
 
 	"github.com/heptiolabs/healthcheck"
-
-	"github.com/lameduck-go/lameduck/probes"
 )
 
 // Check makes a check of healthcheck one for the Func of a [probes.Check]. Theirs
@@ -32,50 +38,3 @@ func Check(c healthcheck.Check) func(context.Context) error {
 	}
 	return func(context.Context) error { return c() }
 }
-
-// NewHandler returns a Handler that serves /live and /ready from r, and adds its
-// checks to r with the default timeout and interval. Adding a check that r
-// refuses panics, because the methods return no error. Calling r's Run, Started
-// and Shutdown remains the caller's task.
-//
-// Nil means a new registry that is started at once and runs for the life of the
-// process, as a Handler of healthcheck does.
-func NewHandler(r *probes.Registry) healthcheck.Handler {
-	if r == nil {
-		r = new(probes.Registry)
-		r.Started()
-		go runForLife(r)
-	}
-	h := &handler{registry: r, live: r.LiveHandler(), ready: r.ReadyHandler()}
-	h.mux.Handle("/live", h.live)
-	h.mux.Handle("/ready", h.ready)
-	return h
-}
-
-// runForLife is the owner of a registry that nobody else has.
-func runForLife(r *probes.Registry) {
-	r.Run(context.Background())
-}
-
-// A handler is a healthcheck.Handler on a registry.
-type handler struct {
-	registry    *probes.Registry
-	live, ready http.Handler
-	mux         http.ServeMux
-}
-
-func (h *handler) AddLivenessCheck(name string, c healthcheck.Check) {
-	if err := h.registry.AddLiveness(name, c); err != nil {
-		panic("heptio: AddLivenessCheck: " + err.Error())
-	}
-}
-
-func (h *handler) AddReadinessCheck(name string, c healthcheck.Check) {
-	if err := h.registry.AddReadiness(probes.Check{Name: name, Func: Check(c)}); err != nil {
-		panic("heptio: AddReadinessCheck: " + err.Error())
-	}
-}
-
-func (h *handler) LiveEndpoint(w http.ResponseWriter, r *http.Request)  { h.live.ServeHTTP(w, r) }
-func (h *handler) ReadyEndpoint(w http.ResponseWriter, r *http.Request) { h.ready.ServeHTTP(w, r) }
-func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request)     { h.mux.ServeHTTP(w, r) }
