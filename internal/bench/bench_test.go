@@ -71,7 +71,7 @@ func parallel(b *testing.B, h http.Handler) {
 		for pb.Next() {
 			h.ServeHTTP(w, r)
 		}
-		if w.code != http.StatusOK {
+		if w.code != http.StatusOK && w.code != 0 { // 0: none was left for it
 			b.Errorf("answered %d", w.code)
 		}
 	})

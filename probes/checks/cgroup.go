@@ -55,8 +55,8 @@ func memoryWithin(root fs.FS, max float64) error {
 			return err
 		}
 		if limit < noLimit && float64(used) > max*float64(limit) {
-			return fmt.Errorf("memory: %s of %s used, of them %s by Go; at most %.4g %% allowed",
-				size(used), size(limit), size(goMemory()), 100*max)
+			return fmt.Errorf("memory: %s of %s used, at most %.4g %% allowed; Go has mapped %s",
+				size(used), size(limit), 100*max, size(goMemory()))
 		}
 		if dir == top || dir == "." {
 			return nil

@@ -81,7 +81,7 @@ func TestMemoryWithin(t *testing.T) {
 		delete(changed, name)
 		return changed
 	}
-	const used = "memory: 900 B of 1000 B used, of them "
+	const used = "memory: 900 B of 1000 B used, at most "
 	for _, tt := range []struct {
 		name  string
 		files map[string]string

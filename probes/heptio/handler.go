@@ -99,26 +99,34 @@ func answer(w http.ResponseWriter, r *http.Request, groups ...*group) {
 		http.Error(w, "method not allowed", http.StatusMethodNotAllowed)
 		return
 	}
-	full := r.Method == http.MethodGet && r.URL.Query().Get("full") == "1"
 	status := http.StatusOK
-	results := make(map[string]string)
+	var results map[string]string // nil unless it is asked for
+	if r.Method == http.MethodGet && r.URL.RawQuery != "" && r.URL.Query().Get("full") == "1" {
+		results = make(map[string]string)
+	}
 	for _, g := range groups {
 		g.settle(r.Context())
-		if !g.report(full, results) {
+		if !g.report(results) {
 			status = http.StatusServiceUnavailable
 		}
 	}
-	w.Header().Set("Content-Type", "application/json; charset=utf-8")
+	w.Header()["Content-Type"] = contentType
 	w.WriteHeader(status)
 	switch {
-	case full:
+	case results != nil:
 		encoder := json.NewEncoder(w)
 		encoder.SetIndent("", "    ")
 		encoder.Encode(results)
 	case r.Method == http.MethodGet:
-		w.Write([]byte("{}\n"))
+		w.Write(empty)
 	}
 }
+
+// Shared by all answers, so that they allocate nothing.
+var (
+	contentType = []string{"application/json; charset=utf-8"}
+	empty       = []byte("{}\n")
+)
 
 // A group has the checks of one kind.
 type group struct {
@@ -208,11 +216,11 @@ func (g *group) unsettled() bool {
 	return passes == failing
 }
 
-// report reports whether all is well, and adds to results what the checks say if
-// it is asked to.
-func (g *group) report(full bool, results map[string]string) bool {
+// report reports whether all is well, and adds what the checks say to results
+// unless that is nil.
+func (g *group) report(results map[string]string) bool {
 	passes, reason := g.status()
-	if !full {
+	if results == nil {
 		return passes
 	}
 	g.mu.Lock()
