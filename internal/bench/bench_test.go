@@ -178,6 +178,7 @@ func lameduckHeptio(tb testing.TB, n int) http.Handler {
 		h.AddReadinessCheck(name(i), func() error { return nil })
 	}
 	run(tb, r)
+	time.Sleep(500 * time.Millisecond) // for as long it looks for new checks
 	return http.HandlerFunc(h.ReadyEndpoint)
 }
 
