@@ -66,6 +66,7 @@ func serial(b *testing.B, h http.Handler) {
 
 func parallel(b *testing.B, h http.Handler) {
 	b.ReportAllocs()
+	b.ResetTimer() // without what made h
 	b.RunParallel(func(pb *testing.PB) {
 		w, r := newSink(), probe()
 		for pb.Next() {
