@@ -6,6 +6,7 @@ package bench
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"testing"
 	"time"
@@ -162,7 +163,7 @@ func run(tb testing.TB, r *probes.Registry) {
 }
 
 func lameduck(tb testing.TB, n int) http.Handler {
-	r := new(probes.Registry)
+	r := &probes.Registry{Logger: slog.New(slog.DiscardHandler)}
 	for i := range n {
 		if err := r.AddReadiness(probes.Check{Name: name(i), Func: pass, Interval: time.Hour}); err != nil {
 			tb.Fatal(err)
@@ -173,7 +174,7 @@ func lameduck(tb testing.TB, n int) http.Handler {
 }
 
 func lameduckHeptio(tb testing.TB, n int) http.Handler {
-	r := new(probes.Registry)
+	r := &probes.Registry{Logger: slog.New(slog.DiscardHandler)}
 	h := heptio.NewHandler(r)
 	for i := range n {
 		h.AddReadinessCheck(name(i), func() error { return nil })
