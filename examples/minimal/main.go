@@ -6,6 +6,7 @@
 //
 // It listens on $PORT (8080) and serves /livez, /readyz and /startupz on
 // $PROBE_PORT (8081; the same number as PORT mounts them on the main router).
+// With the arguments "probe ready" it asks the one that runs, for an exec probe.
 // GRACE_PERIOD and PRE_STOP_DELAY, as Go durations, are read by the library.
 package main
 
@@ -25,6 +26,7 @@ import (
 
 func main() {
 	addr, probeAddr := port("PORT", "8080"), port("PROBE_PORT", "8081")
+	probes.Exec(probeAddr) // minimal probe ready
 	mux := http.NewServeMux()
 	mux.HandleFunc("/work", work)
 	app := &lifecycle.App{
