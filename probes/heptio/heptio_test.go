@@ -63,7 +63,15 @@ func TestNilRegistryRuns(t *testing.T) {
 	h := heptio.NewHandler(nil)
 	assert.Equal(t, "200 {}\n", get(h, "GET", "/live"))
 	assert.Equal(t, "200 {}\n", get(h, "GET", "/ready"))
-	h.AddReadinessCheck("db", func() error { return errors.New("down") })
+	ran := make(chan struct{}, 1)
+	h.AddReadinessCheck("db", func() error {
+		select {
+		case ran <- struct{}{}:
+		default: // not the first time
+		}
+		return errors.New("down")
+	})
+	<-ran
 	assert.Equal(t, "503 {}\n", get(h, "GET", "/ready"))
 	assert.Equal(t, "200 {}\n", get(h, "GET", "/live"))
 }
