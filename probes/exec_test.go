@@ -108,6 +108,7 @@ func TestAsk(t *testing.T) {
 	body := strings.Repeat("x", 5<<10)
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		assert.Equal(t, http.MethodGet, r.Method)
+		assert.True(t, r.Close, "a connection for each")
 		switch r.URL.Path {
 		case "/long":
 			w.Write([]byte(body))

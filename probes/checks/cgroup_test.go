@@ -90,7 +90,7 @@ func TestMemoryWithin(t *testing.T) {
 	}{
 		{"version 2, within", two, 0.9, ""},
 		{"version 2, over", two, 0.899, used},
-		{"version 2, no limit", with(two, "sys/fs/cgroup/memory.max", "max\n"), 0, ""},
+		{"version 2, no limit", with(two, "sys/fs/cgroup/memory.max", "max\n"), -1, ""},
 		{"version 2, no swap of files", with(two, "sys/fs/cgroup/memory.stat", "active_file 2000\n"), 0, ""},
 		{"version 2, host's path", with(two, "proc/self/cgroup", "0::/../pod1/abc\n"), 0.899, used},
 		{"version 2, path that is not there", with(two, "proc/self/cgroup", "0::/pod1/abc\n"), 0.899, used},
