@@ -133,7 +133,7 @@ type Component struct {
 
 	// Listen opens the listener of the Server: for a Unix socket, a port of one's
 	// own choice, or a socket of systemd's by [Activated]. Listeners of
-	// [drain.Listen] are drained best. Nil means TCP on Server.HTTP.Addr. Without a
+	// [drain.Listen] are drained best. Nil means TCP on Server.HTTP.Addr or Addr. Without a
 	// Server it is an error.
 	Listen func(ctx context.Context) (net.Listener, error)
 
@@ -144,10 +144,21 @@ type Component struct {
 	Ready func(ctx context.Context) error
 
 	// Server, if set, makes the component a server: it listens on Server.HTTP.Addr
-	// (TLS, if Server.HTTP.TLSConfig is set), and is drained when the shutdown
-	// begins, or, if other servers depend on it, when those have been. Start, Run
-	// and Stop must then be nil.
+	// (TLS, if Server.HTTP.TLSConfig is set) or, with Server.GRPC, on Addr, and is
+	// drained when the shutdown begins, or, if other servers depend on it, when those
+	// have been. Start, Run and Stop must then be nil.
 	Server *drain.Server
+
+	// Addr is the TCP address of a Server with a GRPC, which has none of its own.
+	Addr string
+}
+
+// address returns where the component's server listens.
+func (c *Component) address() string {
+	if c.Server.HTTP != nil {
+		return c.Server.HTTP.Addr
+	}
+	return c.Addr
 }
 
 // HTTP returns a component that serves srv on its Addr and drains it.

@@ -89,13 +89,13 @@ func newPart(c Component) *part {
 // drains reports whether the part has to be drained.
 func (p *part) drains() bool { return p.Server != nil || p.Drain != nil }
 
-// serve gives the part the start and run functions of a server. TLS is decided
-// here, because net/http sets TLSConfig itself later.
+// serve gives the part the start and run functions of a server, of gRPC if h is nil.
+// TLS is decided here, because net/http sets TLSConfig itself later.
 func (p *part) serve(h *http.Server) {
-	secure := h.TLSConfig != nil
+	secure := h != nil && h.TLSConfig != nil
 	var l net.Listener
 	p.Start = func(ctx context.Context) error {
-		addr := h.Addr
+		addr := p.address()
 		if addr == "" {
 			addr = ":http"
 			if secure {

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/http"
 	"slices"
 	"strings"
 	"sync"
@@ -99,7 +98,7 @@ func (p *process) check() error {
 	if p.budget.total() <= 0 {
 		errs = append(errs, p.budget.check(p.budget.floor))
 	}
-	served := make(map[*http.Server]string)
+	served := make(map[any]string)
 	for i, c := range p.app.Components {
 		if c.Name == "" {
 			errs = append(errs, fmt.Errorf("component %d has no name", i))
@@ -111,10 +110,16 @@ func (p *process) check() error {
 			continue
 		}
 		errs = append(errs, p.checkServer(c))
-		if other, ok := served[c.Server.HTTP]; ok && c.Server.HTTP != nil {
-			errs = append(errs, fmt.Errorf("components %q and %q have the same server", other, c.Name))
+		for _, server := range []any{c.Server, c.Server.HTTP} {
+			if other, ok := served[server]; ok {
+				errs = append(errs, fmt.Errorf("components %q and %q have the same server", other, c.Name))
+				break
+			}
 		}
-		served[c.Server.HTTP] = c.Name
+		served[c.Server] = c.Name
+		if c.Server.HTTP != nil {
+			served[c.Server.HTTP] = c.Name
+		}
 	}
 	return errors.Join(append(errs, graph.Check(nodes(p.app.Components)))...)
 }
@@ -146,10 +151,17 @@ func (p *process) floorOf(c Component) time.Duration {
 
 // checkServer reports what is wrong with a server.
 func (p *process) checkServer(c Component) error {
+	h, grpc := c.Server.HTTP, c.Server.GRPC
 	switch {
-	case c.Server.HTTP == nil:
+	case h == nil && grpc == nil:
 		return fmt.Errorf("component %q: the server is nil", c.Name)
-	case p.app.ProbeAddr != "" && c.Server.HTTP.Addr == p.app.ProbeAddr && !strings.HasSuffix(p.app.ProbeAddr, ":0"):
+	case h != nil && grpc != nil:
+		return fmt.Errorf("component %q: its server has both HTTP and GRPC; each takes a component of its own", c.Name)
+	case h != nil && c.Addr != "":
+		return fmt.Errorf("component %q: Addr is for GRPC; that of HTTP is its own", c.Name)
+	case grpc != nil && c.Addr == "" && c.Listen == nil:
+		return fmt.Errorf("component %q: a gRPC server without Addr", c.Name)
+	case p.app.ProbeAddr != "" && c.address() == p.app.ProbeAddr && !strings.HasSuffix(p.app.ProbeAddr, ":0"):
 		return fmt.Errorf("component %q: its address %s is also that of the probe listener; mount the probes on its router instead", c.Name, p.app.ProbeAddr)
 	case c.Start != nil || c.Run != nil || c.Stop != nil:
 		return fmt.Errorf("component %q: a server has no Start, Run or Stop of its own", c.Name)

@@ -78,6 +78,8 @@ type Registry struct {
 	alive   bool          // Run runs
 
 	published chan struct{} // closed when there are news; nil if nobody waits for it
+	watching  int           // loops of Watch that have not been given the shutdown
+	unwatched chan struct{} // closed when there is none any more; nil: nobody waits for that
 
 	events     []event // changes that are not delivered yet
 	dropped    int     // events that were too many
@@ -291,8 +293,14 @@ func (r *Registry) Started() {
 // Shutdown turns readiness red for good, at the moment that RedAt says, whatever
 // is called or recovers later. Liveness and startup go on as before; heartbeats
 // are not missed any more. Readiness checks have nothing to say any more and are
-// not started again: what they ask may be stopped before they are.
+// not started again: what they ask may be stopped before they are. It returns when
+// the loops of [Registry.Watch] know.
 func (r *Registry) Shutdown() {
+	r.shutdown()
+	r.awaitWatchers()
+}
+
+func (r *Registry) shutdown() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.shutdownLocked(time.Now())

@@ -6,6 +6,7 @@ package probes
 import (
 	"context"
 	"iter"
+	"sync"
 	"time"
 )
 
@@ -53,8 +54,15 @@ func (r *Registry) status() (Status, time.Time) {
 // run. A body of the loop that takes long holds up nobody: it is then given
 // what holds by that time, and not what held in between. Any number of loops may
 // watch, each from the goroutine that it runs in; no other is started.
+//
+// Shutdown waits, for 100 ms at most, until the bodies of all loops that run have
+// returned from being given that, so that whoever is told by a loop knows before
+// whatever comes next. So it is not to be called by a body.
 func (r *Registry) Watch(ctx context.Context) iter.Seq[Status] {
 	return func(yield func(Status) bool) {
+		r.join()
+		leave := sync.OnceFunc(r.leave)
+		defer leave()
 		var last Status
 		for first := true; ctx.Err() == nil; first = false {
 			published := r.nextPublished() // first, so that no change is missed
@@ -62,9 +70,49 @@ func (r *Registry) Watch(ctx context.Context) iter.Seq[Status] {
 			if (first || s != last) && !yield(s) {
 				return
 			}
-			last = s
+			if last = s; s.ShuttingDown {
+				leave()
+			}
 			await(ctx, published, until)
 		}
+	}
+}
+
+// watchWait is for how long Shutdown waits for the loops of Watch.
+const watchWait = 100 * time.Millisecond
+
+// join notes that Shutdown has to wait for one loop more, and leave for one less.
+func (r *Registry) join() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.watching++
+}
+
+func (r *Registry) leave() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.watching--; r.watching == 0 && r.unwatched != nil {
+		close(r.unwatched)
+		r.unwatched = nil
+	}
+}
+
+// awaitWatchers waits for the loops.
+func (r *Registry) awaitWatchers() {
+	r.mu.Lock()
+	if r.watching > 0 && r.unwatched == nil {
+		r.unwatched = make(chan struct{})
+	}
+	unwatched := r.unwatched
+	r.mu.Unlock()
+	if unwatched == nil {
+		return
+	}
+	timer := time.NewTimer(watchWait)
+	defer timer.Stop()
+	select {
+	case <-unwatched:
+	case <-timer.C:
 	}
 }
 

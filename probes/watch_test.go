@@ -134,3 +134,39 @@ func TestWatchHoldsUpNobodyAndGivesTheLatest(t *testing.T) {
 		}
 	})
 }
+
+// What is told by a loop knows of the shutdown before Shutdown returns, unless that
+// takes too long.
+func TestShutdownWaitsForTheLoops(t *testing.T) {
+	for _, tt := range []struct{ body, want time.Duration }{
+		{20 * time.Millisecond, 20 * time.Millisecond},
+		{time.Hour, 100 * time.Millisecond},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			var r probes.Registry
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			var told atomic.Bool
+			for range 3 {
+				go func() {
+					for s := range r.Watch(ctx) {
+						if s.ShuttingDown {
+							time.Sleep(tt.body)
+							told.Store(true)
+						}
+					}
+				}()
+			}
+			synctest.Wait()
+			t0 := time.Now()
+			r.Shutdown()
+			assert.Equal(t, tt.want, time.Since(t0))
+			assert.Equal(t, tt.want == tt.body, told.Load())
+			time.Sleep(tt.body)
+			synctest.Wait()
+			t0 = time.Now()
+			r.Shutdown()
+			assert.Zero(t, time.Since(t0), "nobody is left")
+		})
+	}
+}
