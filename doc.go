@@ -11,7 +11,7 @@
 //     your own, in fake time or under real signals, and tells how it has ended.
 //   - [github.com/lameduck-go/lameduck/drain] takes a [net/http.Server] off the
 //     air: it goes on accepting while load balancers still send, tells each
-//     client to go, and calls Shutdown last.
+//     client to go, and calls Shutdown last. A gRPC server is taken down alike.
 //   - [github.com/lameduck-go/lameduck/drain/draintest] rolls a server under
 //     clients that never retry, and counts what was lost.
 //   - [github.com/lameduck-go/lameduck/probes] answers liveness, readiness and

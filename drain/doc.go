@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Lameduck Authors
 
-// Package drain takes an [net/http.Server] off the air without losing a request.
+// Package drain takes an [net/http.Server], or a gRPC server, off the air without
+// losing a request.
 //
 // [http.Server.Shutdown] closes the listener while load balancers still send,
 // closes idle connections into which a client may be writing, and drops requests
@@ -55,6 +56,27 @@
 // A client that reads a large answer slowly may not have been told when its time is
 // over, since the GOAWAY is behind the answer. It is given ten seconds more, and the
 // connection is not closed for as long as it sends, or on Linux takes of what was sent.
+//
+// # gRPC
+//
+// A *grpc.Server of google.golang.org/grpc, in [Server.GRPC], has the same phases. Its
+// GracefulStop closes the listener before anything else, tells all clients at one
+// instant, in the two steps above, and waits for streams without bound; here it is
+// called once clients have been told one by one, and [GRPCServer]'s Stop at the
+// deadline. GracefulStop refuses no stream, so it is not put off for those that run.
+//
+// The gRPC server does not say what it is doing, so its interceptors do, by
+// [Server.Call]: what is traffic, what has to be told and cancelled, and what names the
+// report can give. With TLS the GOAWAY has to get in under the credentials' encryption,
+// which [Decrypted] is for; without it these clients are told by GracefulStop alone.
+// examples/more/grpc has both to copy.
+//
+// A connection on which no handshake comes to its end keeps GracefulStop and Stop from
+// doing anything for up to two minutes. So it is ended before, as a silent one of HTTP
+// is, except one with TLS where Decrypted is not used. Cancelling the context of a call
+// does not end a Recv of its handler: one that waits there and is to be told receives
+// in a goroutine of its own. A connection that the credentials keep for themselves, by
+// credentials.ErrConnDispatched, is waited for until it is closed.
 //
 // # Limits
 //

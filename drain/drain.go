@@ -29,7 +29,8 @@ const (
 // Drain takes the server off the air and returns when no connection is left and
 // no handler runs, or when ctx ends. It accepts new connections until the accept
 // window ends, closes the listeners, waits for the connections, and calls
-// [http.Server.Shutdown] last.
+// [http.Server.Shutdown] last. With GRPC it does not wait before GracefulStop for clients
+// that have been told, and calls Stop where connections are closed by force.
 //
 // The deadline of ctx is that of the drain: CancelMargin before it the contexts
 // of requests are cancelled with ErrCut as the cause, cutMargin before it
@@ -314,7 +315,7 @@ func (s *Server) linger(ctx context.Context, cancelAt time.Time) {
 	}
 }
 
-// shutdown lets net/http end its own books, and reports whether nothing is left.
+// shutdown lets net/http or GRPC end its own books, and reports whether nothing is left.
 // Of HTTP/1.1 nothing is, by now; HTTP/2 gets its GOAWAY, and may have brought
 // another request that still runs at cancelAt.
 func (s *Server) shutdown(ctx context.Context, cancelAt time.Time) bool {

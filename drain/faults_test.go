@@ -1192,6 +1192,10 @@ func TestNoticesEndWithTheirConnections(t *testing.T) {
 
 func TestOutsideAServerNobodyIsTold(t *testing.T) {
 	assert.Nil(t, drain.Draining(t.Context()))
+	ctx, stop := drain.NotifyContext(t.Context())
+	assert.NoError(t, ctx.Err())
+	stop()
+	assert.ErrorIs(t, ctx.Err(), context.Canceled)
 	r := httptest.NewRequest("GET", "/", nil)
 	drain.LongLived(http.HandlerFunc(func(w http.ResponseWriter, got *http.Request) {
 		assert.Same(t, r, got)

@@ -111,11 +111,8 @@ func (c *callContext) Value(key any) any {
 //
 // Without it clients with TLS are told by GracefulStop only, all at one instant.
 func Decrypted(raw, plain net.Conn) net.Conn {
-	if raw == plain {
-		return plain
-	}
 	c := tracked(raw)
-	if c == nil || !c.is(ofGRPC) {
+	if c == nil || !c.is(ofGRPC) || raw == plain {
 		return plain
 	}
 	c.srv.hooked.Store(true)
@@ -135,9 +132,9 @@ func (s *Server) trackGRPC(nc net.Conn) net.Conn {
 	p := &peerConn{nc, ownAddr(nc.RemoteAddr())}
 	c := s.track(p, false)
 	s.peers.Store(p.addr, c)
-	if !s.counted.Load() {
-		c.set(traffic)
+	if !s.counted.Load() && !c.set(traffic) {
 		s.lastNew.Store(s.clock())
+		s.counters.phases[s.in()].connections.Add(1)
 	}
 	return newGRPCConn(c, c)
 }

@@ -33,6 +33,7 @@ type fakeGRPC struct {
 	shake  func(net.Conn) (net.Conn, error) // the credentials; nil: none
 	plain  bool                             // no interceptor makes Call
 	hang   chan struct{}                    // GracefulStop does not return before it is closed; nil: it does not hang
+	gate   chan struct{}                    // Serve does not accept before it is closed; nil: it does at once
 
 	serving  sync.WaitGroup // Serve, and handshakes
 	handlers sync.WaitGroup
@@ -63,6 +64,9 @@ func (g *fakeGRPC) Serve(l net.Listener) error {
 	g.serving.Add(1)
 	g.mu.Unlock()
 	defer g.serving.Done()
+	if g.gate != nil {
+		<-g.gate
+	}
 	for {
 		nc, err := l.Accept()
 		if err != nil {
@@ -328,7 +332,7 @@ func TestGRPCTraffic(t *testing.T) {
 		{"a call", "/t.T/Get", "/t.T/Get", 1900 * time.Millisecond, 1},
 		{"a health check", "/t.T/Get", "/grpc.health.v1.Health/Check", time.Second, 0},
 		{"connected only", "/t.T/Get", "", time.Second, 0},
-		{"connected only, when no call was ever counted", "", "", 1900 * time.Millisecond, 0},
+		{"connected only, when no call was ever counted", "", "", 1900 * time.Millisecond, 1},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -661,6 +665,57 @@ func TestGRPCOnTwoListeners(t *testing.T) {
 	})
 }
 
+// startGRPCOn serves on a socket, outside a bubble.
+func startGRPCOn(t *testing.T, g *fakeGRPC) (srv *drain.Server, addr net.Addr, served <-chan error) {
+	t.Helper()
+	srv = &drain.Server{GRPC: g}
+	g.srv, g.conns, g.changed = srv, make(map[*fakeConn]bool), sync.NewCond(&g.mu)
+	l, err := drain.Listen(t.Context(), "tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	result := make(chan error, 1)
+	go func() { result <- srv.Serve(l) }()
+	return srv, l.Addr(), result
+}
+
+// What waits in the accept queue when the listener is to be closed is served, and would
+// be reset if the listener were just closed, as GracefulStop does.
+func TestGRPCAcceptQueueIsServed(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		off  bool
+		want int
+	}{{"", false, 20}, {"just closed", true, 0}} {
+		t.Run(tt.name, func(t *testing.T) {
+			g := &fakeGRPC{handle: func(context.Context, string) {}, gate: make(chan struct{})}
+			srv, addr, served := startGRPCOn(t, g)
+			if tt.off {
+				srv.SwitchOff("accept queue")
+			}
+			var clients []*h2Client
+			for range 20 {
+				c := dialAddr(t, addr).http2("")
+				c.call(1, "/t.T/Get")
+				clients = append(clients, c)
+			}
+			time.AfterFunc(200*time.Millisecond, func() { close(g.gate) }) // the accept window is closed by then
+			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+			defer cancel()
+			report, err := srv.Drain(ctx)
+			require.NoError(t, err)
+			assert.Equal(t, http.ErrServerClosed, <-served)
+			assert.Zero(t, report.Accept.Connections)
+			assert.EqualValues(t, tt.want, report.Total().Connections)
+			answered := 0
+			for _, c := range clients {
+				if <-c.end; c.answered(1) {
+					answered++
+				}
+			}
+			assert.Equal(t, tt.want, answered)
+		})
+	}
+}
+
 func TestCallOfAnotherServer(t *testing.T) {
 	srv := new(drain.Server)
 	for _, a := range []net.Addr{nil, memnet.Listen().Addr(), new(net.TCPAddr), sliceAddr{}} {
@@ -684,16 +739,10 @@ func TestGRPCStatsAndAddresses(t *testing.T) {
 		addresses <- nc.RemoteAddr()
 		return nc, nil
 	}}
-	g.conns, g.changed = make(map[*fakeConn]bool), sync.NewCond(&g.mu)
-	srv := &drain.Server{GRPC: g}
-	g.srv = srv
-	l, err := drain.Listen(t.Context(), "tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	served := make(chan error, 1)
-	go func() { served <- srv.Serve(l) }()
-	silent := dialAddr(t, l.Addr())
+	srv, addr, served := startGRPCOn(t, g)
+	silent := dialAddr(t, addr)
 	assert.Equal(t, silent.LocalAddr(), <-addresses, "an address of the usual type")
-	c := dialAddr(t, l.Addr()).http2("")
+	c := dialAddr(t, addr).http2("")
 	<-addresses
 	c.call(1, "/t.T/Get")
 	require.Eventually(t, func() bool { return srv.Stats().InFlight == 1 }, 10*time.Second, time.Millisecond)

@@ -13,8 +13,8 @@ import (
 
 // Draining returns a channel that is closed when the connection that has brought
 // a request is told to go, see [Server.Spread], or when it has ended by itself.
-// The context is the request's or is derived from it, and may be done: what has
-// hijacked a connection goes on using it. Of a context that does not come from a
+// The context is the request's, or the one that [Server.Call] has returned, or is derived
+// from it, and may be done: what has hijacked a connection goes on using it. Of a context that does not come from a
 // [Server] the channel is nil, so that waiting for it never ends.
 //
 // It is for work that does not end by itself, such as a WebSocket, a stream of

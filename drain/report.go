@@ -14,12 +14,12 @@ type Report struct {
 	Accept PhaseReport // the accept window, from Drain's call
 	Close  PhaseReport // until the accept queues were empty and the listeners closed
 	Linger PhaseReport // until no connection could bring a request any more
-	End    PhaseReport // net/http's Shutdown, and the cut
+	End    PhaseReport // net/http's Shutdown or gRPC's GracefulStop, and the cut
 
 	Quiet       bool     // the accept window ended because it was quiet, not by the cap
 	Told        int64    // answers that said "Connection: close"
 	GoAway      int64    // HTTP/2 clients that were told to go before any of their streams was refused
-	GoAwayOnce  int64    // HTTP/2 clients that could only be told when streams were refused
+	GoAwayOnce  int64    // HTTP/2 clients that could only be told when streams were refused, or by GracefulStop
 	Idle        int64    // connections closed because they were idle
 	Silent      int64    // connections closed that had not begun a request
 	Unfinished  int64    // connections closed because the rest of a request did not come

@@ -34,7 +34,7 @@ var (
 	ErrCut = errors.New("drain: cut at the deadline")
 )
 
-// A Server serves an [http.Server] and takes it off the air. Its fields must be
+// A Server serves an [http.Server] or a gRPC server and takes it off the air. Its fields must be
 // set before the first call of Serve and not be changed after it, but for the
 // durations, which are read when Drain begins.
 type Server struct {

@@ -193,7 +193,7 @@ func TestASilentConnectionHoldsNothing(t *testing.T) {
 }
 
 // startHere serves grpc-go in this process.
-func startHere(t *testing.T, service testgrpc.TestServiceServer) (server *drain.Server, conn *grpc.ClientConn, served <-chan error) {
+func startHere(t testing.TB, service testgrpc.TestServiceServer) (server *drain.Server, addr string, served <-chan error) {
 	t.Helper()
 	server = new(drain.Server)
 	srv := grpc.NewServer(grpc.Creds(told{transport()}), grpc.UnaryInterceptor(unary(server)), grpc.StreamInterceptor(stream(server)))
@@ -203,10 +203,16 @@ func startHere(t *testing.T, service testgrpc.TestServiceServer) (server *drain.
 	require.NoError(t, err)
 	result := make(chan error, 1)
 	go func() { result <- server.Serve(l) }()
-	c := &client{view: &view{new(routes), map[string]time.Time{l.Addr().String(): {}}}}
-	conn = c.connect()
+	return server, l.Addr().String(), result
+}
+
+// dial returns a connection without TLS.
+func dial(t *testing.T, addr string) *grpc.ClientConn {
+	t.Helper()
+	c := &client{view: &view{new(routes), map[string]time.Time{addr: {}}}}
+	conn := c.connect()
 	t.Cleanup(func() { conn.Close() })
-	return server, conn, result
+	return conn
 }
 
 // A holder's unary calls last until their context ends, and say why it did.
@@ -227,7 +233,8 @@ func newHolder() *holder { return &holder{begun: make(chan struct{}), causes: ma
 
 func TestStopWhenTheContextIsCancelled(t *testing.T) {
 	h := newHolder()
-	server, conn, served := startHere(t, h)
+	server, addr, served := startHere(t, h)
+	conn := dial(t, addr)
 	server.Floor = time.Hour
 	answered := make(chan error, 1)
 	go func() {
@@ -249,7 +256,8 @@ func TestStopWhenTheContextIsCancelled(t *testing.T) {
 // A call that is cancelled CancelMargin before the deadline can still answer.
 func TestCallsAreCancelledInTimeToAnswer(t *testing.T) {
 	h := newHolder()
-	server, conn, served := startHere(t, h)
+	server, addr, served := startHere(t, h)
+	conn := dial(t, addr)
 	answered := make(chan error, 1)
 	go func() {
 		_, err := testgrpc.NewTestServiceClient(conn).EmptyCall(t.Context(), new(testgrpc.Empty))

