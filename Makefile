@@ -4,7 +4,7 @@
 # make           lint and test
 # make test      everything that decides whether a change is good
 # make bench     what it costs, each figure beside its rival in the same run
-# make long      200 terminations of examples/chi, and 100 of each strategy of examples/more/grpc
+# make long      200 terminations of examples/chi, and 100 of examples/more/grpc
 # make losses    200 terminations in each cell of the table of losses; an hour
 # make demo      the main job: a rolling update that loses nothing
 # make fmt       format and modernize
@@ -41,7 +41,7 @@ losses:
 
 long:
 	LAMEDUCK_TERMINATIONS=200 go test -count=1 -timeout 60m -run 'TestChiRolls' -v ./examples/...
-	cd examples/more && LAMEDUCK_TERMINATIONS=100 go test -count=1 -timeout 120m -run 'TestRoll' -v ./grpc
+	cd examples/more && LAMEDUCK_TERMINATIONS=100 go test -count=1 -timeout 60m -run 'TestRoll' -v ./grpc
 
 demo:
 	go run ./examples/rollout
