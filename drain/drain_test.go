@@ -525,6 +525,7 @@ func TestIsProbe(t *testing.T) {
 		{"/work", "kube-probe/1.37", true},
 		{"/work", "ELB-HealthChecker/2.0", true},
 		{"/work", "GoogleHC/1.0", true},
+		{"/grpc.health.v1.Health/Check", "", true},
 		{"/work", "curl/8", false},
 		{"/readyz/db", "curl/8", false},
 	} {

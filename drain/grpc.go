@@ -48,10 +48,10 @@ const (
 // The Watch of the health service, which does not end by itself, is cancelled when its
 // connection is told to go.
 //
-// The peer's address is the one that the gRPC server has in its [net.Conn], unchanged:
-// by it the connection is found. Of a call on a connection that is none of the server's
-// own nothing is noted, and ctx is returned as it is. The function may be called once
-// only.
+// The connection is found by the peer's address, which has to be the very value that the
+// [net.Conn] has returned, as it is in the context of a gRPC call. Of a call on another
+// connection than the server's own nothing is noted, and ctx is returned as it is. The
+// function is to be called once. Call may be made from any goroutine.
 func (s *Server) Call(ctx context.Context, peer net.Addr, method string) (context.Context, func()) {
 	c := s.peer(peer)
 	if c == nil {
@@ -95,9 +95,9 @@ func (c *callContext) Value(key any) any {
 }
 
 // Decrypted returns a connection that stands for plain, which a TLS handshake on raw
-// has made of it, so that a client that speaks HTTP/2 in it can be told to go. Where
-// raw is no connection of a [Server] with a GRPC it returns plain. It is for the credentials of a
-// gRPC server:
+// has made of it, so that a client that speaks HTTP/2 in it can be told to go. Where raw
+// is not a connection of a [Server] with a GRPC it returns plain. It is for the
+// credentials of a gRPC server:
 //
 //	type creds struct{ credentials.TransportCredentials }
 //

@@ -5,8 +5,10 @@ package drain_test
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"net"
+	"net/http"
 	"time"
 
 	"github.com/lameduck-go/lameduck/drain"
@@ -75,4 +77,27 @@ func ExampleServer_Call() {
 	// drain: draining
 	// cut: 0 error: <nil>
 	// http: Server closed
+}
+
+// What the credentials of a gRPC server do with each connection.
+func ExampleDecrypted() {
+	config := &tls.Config{NextProtos: []string{"h2"}}
+	serverHandshake := func(raw net.Conn) (net.Conn, error) {
+		plain := tls.Server(raw, config)
+		if err := plain.Handshake(); err != nil {
+			return nil, err
+		}
+		return drain.Decrypted(raw, plain), nil
+	}
+	_ = serverHandshake // the method of a credentials.TransportCredentials
+}
+
+// A part of a handler that does not end by itself, while the rest goes on to its end.
+func ExampleNotifyContext() {
+	follow := func(ctx context.Context) string { <-ctx.Done(); return "all so far" }
+	http.HandleFunc("/changes", func(w http.ResponseWriter, r *http.Request) {
+		ctx, stop := drain.NotifyContext(r.Context())
+		defer stop()
+		fmt.Fprintln(w, follow(ctx))
+	})
 }

@@ -34,9 +34,9 @@ var (
 	ErrCut = errors.New("drain: cut at the deadline")
 )
 
-// A Server serves an [http.Server] or a gRPC server and takes it off the air. Its fields must be
-// set before the first call of Serve and not be changed after it, but for the
-// durations, which are read when Drain begins.
+// A Server serves an [http.Server] or a gRPC server and takes it off the air. Its
+// fields must be set before the first call of Serve and not be changed after it, but
+// for the durations, which are read when Drain begins.
 type Server struct {
 	// HTTP is the server to be served and drained, unless that is GRPC. Serve wraps
 	// its Handler, ConnState, ConnContext and BaseContext; what the caller has
