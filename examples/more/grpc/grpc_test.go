@@ -284,3 +284,49 @@ func TestDrainBeforeServe(t *testing.T) {
 	_, err = l.Accept()
 	assert.ErrorIs(t, err, net.ErrClosed)
 }
+
+// refuse answers each stream on the connections of l with a GOAWAY that leaves it out
+// (RFC 9113, section 6.8), until l is closed.
+func refuse(l net.Listener) {
+	var conns sync.WaitGroup
+	defer conns.Wait()
+	for {
+		nc, err := l.Accept()
+		if err != nil {
+			return
+		}
+		conns.Go(func() {
+			defer nc.Close()
+			io.ReadFull(nc, make([]byte, len("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")))
+			io.WriteString(nc, "\x00\x00\x00\x04\x00\x00\x00\x00\x00") // SETTINGS
+			var header [9]byte
+			for {
+				if _, err := io.ReadFull(nc, header[:]); err != nil {
+					return
+				}
+				io.CopyN(io.Discard, nc, int64(header[0])<<16|int64(header[1])<<8|int64(header[2]))
+				if header[3] == 1 { // HEADERS
+					io.WriteString(nc, "\x00\x00\x08\x07\x00\x00\x00\x00\x00"+"\x00\x00\x00\x00"+"\x00\x00\x00\x00")
+				}
+			}
+		})
+	}
+}
+
+// What the server has refused grpc-go sends again although it is told to retry nothing,
+// and the clients of TestRoll say so.
+func TestACallThatTheClientSendsAgainIsLost(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	var server sync.WaitGroup
+	server.Go(func() { refuse(l) })
+	c := &client{kind: kinds[0], view: &view{new(routes), map[string]time.Time{l.Addr().String(): {}}}}
+	conn := c.connect()
+	err = c.call(t.Context(), conn)
+	assert.ErrorContains(t, err, "the client has sent it again")
+	c.count.first = nil
+	assert.Equal(t, count{sent: 1, lost: 1, again: 1, dials: 2}, c.count)
+	conn.Close()
+	l.Close()
+	server.Wait()
+}
