@@ -35,6 +35,7 @@ bench:
 	go test -run '^$$' -bench . -benchtime 1x -skip Bookkeeping ./drain
 	go test -run '^$$' -bench Bookkeeping -count 5 ./drain
 	go test -run '^$$' -bench . ./lifecycle
+	cd examples/more && go test -run '^$$' -bench Call -count 5 ./grpc
 
 losses:
 	LAMEDUCK_TERMINATIONS=200 go test -count=1 -timeout 120m -run 'TestLosses' -v ./drain
