@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc/peer"
 
 	"github.com/lameduck-go/lameduck/drain"
+	"github.com/lameduck-go/lameduck/probes"
 )
 
 // unary has a drain.Server know of each call.
@@ -58,14 +59,19 @@ func (t told) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInfo, err
 	return drain.Decrypted(raw, plain), info, nil
 }
 
-// follow has the health service say what readiness is, until that is red for good.
-func follow(readiness iter.Seq[bool], status *health.Server) {
-	for ready := range readiness {
+// follow has the health service say what readiness is, and NOT_SERVING for good once
+// the shutdown begins or nothing tells it any more.
+func follow(readiness iter.Seq[probes.Status], status *health.Server) {
+	defer status.Shutdown()
+	for r := range readiness {
 		s := healthgrpc.HealthCheckResponse_NOT_SERVING
-		if ready {
+		switch {
+		case r.ShuttingDown:
+			status.Shutdown() // NOT_SERVING for good
+			continue
+		case r.Ready:
 			s = healthgrpc.HealthCheckResponse_SERVING
 		}
 		status.SetServingStatus("", s)
 	}
-	status.Shutdown()
 }
