@@ -57,8 +57,9 @@ type Check struct {
 
 	// TTL, if positive, lets the check run on demand instead of at an interval:
 	// when a probe over HTTP finds that its result is older than that. All
-	// probes that come meanwhile wait for that one run, for 800 ms at most.
-	// Zero means at an interval; negative is an error.
+	// probes that come meanwhile wait for that one run, for 800 ms at most. Status
+	// and Watch do not ask: the check fails until a probe has come. Zero means at
+	// an interval; negative is an error.
 	TTL time.Duration
 
 	// FailureThreshold is how many runs in a row have to fail before a check

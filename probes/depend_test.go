@@ -157,6 +157,31 @@ func TestResultOfARunDuringWhichADependencyFailedDoesNotCount(t *testing.T) {
 	})
 }
 
+func TestRunThatHangsThroughAFailureOfItsDependency(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		var db service
+		cdb := db.check("db")
+		cdb.Interval = 250 * time.Millisecond
+		release := make(chan struct{})
+		require.NoError(t, r.AddReadiness(cdb,
+			probes.Check{Name: "orders", DependsOn: []string{"db"}, Func: func(context.Context) error { <-release; return nil }}))
+		r.run()
+		db.down.Store(true)
+		time.Sleep(250 * time.Millisecond)
+		require.Equal(t, "503 not ready: db; skipped: orders\n", r.readyz())
+		db.down.Store(false)
+		time.Sleep(forLong)
+		assert.Equal(t, "503 not ready: orders\n", r.readyz())
+		assert.Contains(t, r.log(), `check is failing" check=orders probe=readiness took=2.5s error="timed out after 1s"`)
+		assert.Equal(t, 1, goroutines())
+		close(release)
+		time.Sleep(probes.DefaultInterval)
+		assert.Equal(t, okBody, r.readyz())
+		r.end()
+	})
+}
+
 func TestDependantsWaitUntilAThresholdHasDecided(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t)
@@ -412,6 +437,7 @@ func TestThresholds(t *testing.T) {
 			time.Sleep(time.Nanosecond)
 			assert.Equal(t, "503 not ready: db\n", get(r.ReadyHandler()), "each interval counts")
 			assert.Equal(t, "503 not ready: db\n", r.readyz())
+			assert.Equal(t, "level=WARN msg=\"probes: check is failing\" check=db probe=readiness took=13s error=\"timed out after 1s\"\n", r.log())
 			close(release)
 			r.end()
 		})

@@ -27,17 +27,24 @@ type Mux interface {
 	Handle(pattern string, h http.Handler)
 }
 
-// Mount mounts the probes at their paths, and beneath them. Each is mounted three
-// times, as /livez, /livez/ and /livez/*, since the last two say the same to
-// http.ServeMux and to chi.
+// Mount mounts the probes at their paths, and beneath them: for GET and HEAD on an
+// [*http.ServeMux], and on other routers in chi's manner, as /livez, /livez/ and
+// /livez/*. On a ServeMux a slash in the name of a check is to be escaped, as
+// /readyz/a%2Fb; so the patterns do not conflict with "GET /" or "/{a}/{b}".
 //
 // Under a prefix there are two ways: Prefix, and mounting on a router that is
 // mounted there itself.
 func (r *Registry) Mount(m Mux) {
+	method, patterns := "", []string{"", "/", "/*"}
+	if _, std := m.(interface {
+		Handler(*http.Request) (http.Handler, string)
+	}); std {
+		method, patterns = "GET ", []string{"", "/{$}", "/{check}"} // GET is HEAD, too
+	}
 	for _, h := range r.handlers(false) {
-		m.Handle(h.path, h)
-		m.Handle(h.path+"/", h)
-		m.Handle(h.path+"/*", h)
+		for _, pattern := range patterns {
+			m.Handle(method+h.path+pattern, h)
+		}
 	}
 }
 

@@ -147,12 +147,10 @@ func TestSubPaths(t *testing.T) {
 			"/readyz/db":                             "503 not ready: db\n",
 			"/readyz/orders":                         "503 not ready: db; skipped: orders\n",
 			"/readyz/cache":                          "200 ok, degraded: cache\n",
-			"/readyz/a%2Fb%20c/%C3%A9":               okBody,
-			"/readyz/a/b%20c/é":                      okBody,
-			"/readyz/a/b%20c/é?exclude=x":            okBody,
 			"/readyz/none":                           "404 no such check\n",
-			"/readyz/db/":                            "404 no such check\n",
 			"/readyz/" + strings.Repeat("x", 10<<10): "404 no such check\n",
+			"/readyz/a%2Fb%20c%2Fé":                  okBody,
+			"/readyz/a%2Fb%20c%2Fé?exclude=x":        okBody,
 			"/livez/db":                              okBody,
 			"/servingz/db":                           "503 not ready: db\n",
 			"/startupz/none":                         "404 no such check\n",
@@ -169,8 +167,16 @@ func TestSubPaths(t *testing.T) {
 				assert.Equal(t, fmt.Sprint(len(want)-len("200 ")), w.Header().Get("Content-Length"))
 			}
 		}
+		for target, want := range map[string]string{"/readyz/a/b%20c/%C3%A9": okBody, "/readyz/db/": "404 no such check\n"} {
+			router := chi.NewRouter()
+			r.Mount(router)
+			for _, h := range []http.Handler{r.Handler(), router} {
+				w := request(h, http.MethodGet, target)
+				assert.Equal(t, want, fmt.Sprintf("%d %s", w.Code, w.Body), target)
+			}
+		}
 		r.Shutdown()
-		for _, target := range []string{"/readyz/a/b%20c/%C3%A9", "/readyz?exclude=db&exclude=orders", "/readyz/cache"} {
+		for _, target := range []string{"/readyz/a%2Fb%20c%2F%C3%A9", "/readyz?exclude=db&exclude=orders", "/readyz/cache"} {
 			w := request(mounted(r.Registry), http.MethodGet, target)
 			assert.Equal(t, http.StatusServiceUnavailable, w.Code, target)
 			assert.Equal(t, "not ready: shutting down\n", w.Body.String(), "for good, everywhere")
@@ -411,6 +417,21 @@ func TestPathsAndMounting(t *testing.T) {
 			assert.Equal(t, code, w.Code, "%s %s", name, path)
 		}
 	}
+}
+
+// What a program may have on its ServeMux already.
+func TestMountingBesideOtherPatterns(t *testing.T) {
+	mux := http.NewServeMux()
+	for _, pattern := range []string{"GET /", "GET /{tenant}/{id}", "GET /{tenant}/{id}/{rest...}", "POST /{file...}"} {
+		mux.HandleFunc(pattern, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusTeapot) })
+	}
+	var r probes.Registry
+	r.Started()
+	require.NotPanics(t, func() { r.Mount(mux) })
+	for path, code := range map[string]int{"/readyz": 200, "/readyz/": 200, "/readyz/x": 404, "/readyz/x/y": 418, "/a/b": 418} {
+		assert.Equal(t, code, request(mux, http.MethodGet, path).Code, path)
+	}
+	assert.Equal(t, http.StatusTeapot, request(mux, http.MethodPost, "/readyz").Code)
 }
 
 func TestBoundedUnlessAsked(t *testing.T) {

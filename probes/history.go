@@ -195,12 +195,17 @@ func (r *Registry) tell(ctx context.Context, c Change) {
 	r.OnChange(c)
 }
 
+// bounded returns a text, or as much of it and three dots.
+func bounded(text string, most int) string {
+	if len(text) > most {
+		text = text[:most] + "..." // a copy, which lets go of the rest
+	}
+	return text
+}
+
 // oneLine makes a text fit a line of an answer, and so many bytes.
 func oneLine(text string, most int) string {
-	if len(text) > most {
-		text = text[:most] + "..."
-	}
-	text = strings.ToValidUTF8(text, "?")
+	text = strings.ToValidUTF8(bounded(text, most), "?")
 	return strings.Map(func(r rune) rune {
 		if unicode.IsControl(r) {
 			return ' '
@@ -216,5 +221,5 @@ func panicText(v any) (text string) {
 			text = "panic"
 		}
 	}()
-	return fmt.Sprintf("panic: %v", v)
+	return bounded(fmt.Sprintf("panic: %v", v), maxError)
 }

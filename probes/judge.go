@@ -20,6 +20,7 @@ const (
 	maxCauses = 512     // names of what a check is skipped for
 	maxRest   = 1 << 10 // names of what is skipped, degraded or missing
 	maxText   = 1 << 10 // the text of an error
+	maxError  = 8 << 10 // the text of an error in the log
 )
 
 // An answer is a plain one, prepared once and then only read.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"reflect"
 	"runtime"
 	"strings"
@@ -68,6 +69,23 @@ func TestHeartbeat(t *testing.T) {
 			time.Sleep(forLong)
 			assert.Equal(t, okBody, r.live(), "loops end")
 			r.end()
+		})
+	})
+
+	t.Run("when Run is over", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			r := newRig(t)
+			_, err := r.AddHeartbeat("worker", time.Second)
+			require.NoError(t, err)
+			late, err := r.AddHeartbeat("late", time.Second/2)
+			require.NoError(t, err)
+			r.run()
+			time.Sleep(time.Second / 2)
+			r.end()
+			time.Sleep(forLong)
+			assert.Equal(t, "503 not live: late\n", r.live(), "what it was")
+			late.Beat()
+			assert.Equal(t, okBody, r.live())
 		})
 	})
 
@@ -233,6 +251,14 @@ func TestMaintenance(t *testing.T) {
 		assert.Equal(t, okBody, get(r.ReadyHandler()), "by itself")
 		assert.Equal(t, "level=INFO msg=\"probes: probe fails\" probe=readiness reason=\"not ready: maintenance: new disks\"\n"+
 			"level=INFO msg=\"probes: probe passes\" probe=readiness\n", r.all())
+
+		r.Maintain("secret", time.Minute)
+		for _, query := range []string{"?verbose", "?verbose&format=json", "?format=html"} {
+			assert.Contains(t, strings.ToLower(request(r.ReadyHandler(), http.MethodGet, "/readyz"+query).Body.String()), "maintenance: secret")
+			w := httptest.NewRecorder()
+			r.ReadyHandler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/readyz"+query, nil))
+			assert.NotContains(t, w.Body.String(), "secret", "to a stranger")
+		}
 
 		r.Maintain("a", time.Minute)
 		r.Maintain("b", time.Hour)

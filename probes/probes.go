@@ -26,8 +26,8 @@ var ErrInvalid = errors.New("probes: invalid check")
 // to use; it must not be copied after first use, and its fields must not be
 // changed after it.
 type Registry struct {
-	// Logger gets one line for each change of a check's state, and of a probe's.
-	// Nil means slog.Default(). If it blocks, lines wait; nothing else does.
+	// Logger gets one line for each change of a check's state, with up to 8 KiB of
+	// its error, and of a probe's. Nil means slog.Default(). If it blocks, lines wait; nothing else does.
 	Logger *slog.Logger
 
 	// OnChange, if not nil, is called with each change of a check's state and of

@@ -208,23 +208,24 @@ func (r *Registry) run(ctx context.Context, c *check, deadline time.Time) {
 			o.text, o.public = panicText(v), "panicked"
 			o.stack = string(debug.Stack())
 		}
-		r.end(ctx, c, o)
+		r.end(ctx, c, o, time.Now())
 	}()
 	runCtx, cancel := context.WithDeadline(ctx, deadline)
 	defer cancel()
 	err := c.Func(runCtx)
 	if err != nil {
-		o.text, o.public = err.Error(), ""
+		o.text, o.public = bounded(err.Error(), maxError), ""
 	}
 	o.failed, o.broken = err != nil, false
 }
 
-// end takes the result of a run. When ctx, which is Run's, has ended, the result
-// says more about that than about what was checked.
-func (r *Registry) end(ctx context.Context, c *check, o outcome) {
+// end takes the result of a run, which was over at the time now. When ctx, which is
+// Run's, has ended, the result says more about that than about what was checked.
+// It leaves publishing to Run, so that a thousand results that come together are
+// judged together, unless a probe waits for this one.
+func (r *Registry) end(ctx context.Context, c *check, o outcome, now time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	now := time.Now()
 	c.running = false
 	if o.broken && c.broken == "" {
 		c.broken = o.text
@@ -240,7 +241,9 @@ func (r *Registry) end(ctx context.Context, c *check, o outcome) {
 			r.takeLocked(c, o, now)
 		}
 		r.scheduleLocked(c, now)
-		r.publishLocked(now)
+		if c.over != nil {
+			r.publishLocked(now)
+		}
 	}
 	c.void = false
 	c.finishLocked()
@@ -355,6 +358,9 @@ func (r *Registry) settleLocked(now time.Time) {
 			next.ended, next.expires = time.Time{}, c.firstExpires(now)
 			r.moveLocked(c, &next, outcome{}, now)
 			c.next = now
+			if c.TTL == 0 { // a run from before may still hang
+				c.due = now.Add(c.patience + c.Timeout)
+			}
 		}
 	}
 }
