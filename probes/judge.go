@@ -86,7 +86,7 @@ func isFailure(code int) bool { return code >= 400 && code <= 599 }
 type phase struct {
 	steps   []step // copied before it changes
 	started bool   // Started was called
-	up      bool   // and nothing was missing any more: stays true
+	up      bool   // and no step is missing
 
 	maintained bool
 	reason     string    // for maintenance

@@ -272,9 +272,6 @@ func (r *Registry) scheduleLocked(c *check, now time.Time) {
 	if !c.due.IsZero() {
 		r.expireLocked(c, c.due)
 	}
-	if next.state == failing {
-		c.due = time.Time{}
-	}
 }
 
 // finishLocked lets go who waits for a run of c.

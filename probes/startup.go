@@ -58,10 +58,11 @@ func (r *Registry) tick(i int) {
 	r.publishLocked(now)
 }
 
-// upLocked notes that start-up is over when it is.
+// upLocked notes that start-up is over when it is, which is for good: nothing can
+// be expected after that.
 func (r *Registry) upLocked() {
 	waits := slices.ContainsFunc(r.phase.steps, func(s step) bool { return !s.done })
-	r.phase.up = r.phase.up || r.phase.started && !waits
+	r.phase.up = r.phase.started && !waits
 }
 
 // Maintain turns readiness red until EndMaintenance, and if d is positive, for d at
