@@ -741,7 +741,8 @@ func TestGRPCStatsAndAddresses(t *testing.T) {
 	}}
 	srv, addr, served := startGRPCOn(t, g)
 	silent := dialAddr(t, addr)
-	assert.Equal(t, silent.LocalAddr(), <-addresses, "an address of the usual type")
+	address := <-addresses
+	assert.Equal(t, silent.LocalAddr(), address, "of the usual type")
 	c := dialAddr(t, addr).http2("")
 	<-addresses
 	c.call(1, "/t.T/Get")
@@ -759,4 +760,7 @@ func TestGRPCStatsAndAddresses(t *testing.T) {
 	assert.Equal(t, http.ErrServerClosed, <-served)
 	c.Close()
 	<-c.end
+	ctx, done := srv.Call(t.Context(), address, "/t.T/Get")
+	defer done()
+	assert.Equal(t, t.Context(), ctx, "the connection is forgotten")
 }
