@@ -4,6 +4,7 @@
 package lifecycle
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"runtime/debug"
@@ -56,7 +57,7 @@ var errGoexit = errors.New("runtime.Goexit was called")
 // protect calls f and then over, once, with f's error, or one that says that f
 // panicked or left by runtime.Goexit. The text of the error is written here, where
 // it can block or panic as f can.
-func protect(f func() error, over func(error)) {
+func protect(ctx context.Context, f func(context.Context) error, over func(error)) {
 	err := errGoexit
 	defer func() { over(err) }()
 	defer func() {
@@ -64,7 +65,7 @@ func protect(f func() error, over func(error)) {
 			err = panicked(v)
 		}
 	}()
-	err = settle(f())
+	err = settle(f(ctx))
 }
 
 // panicked returns the error of a panic. What was panicked with can be asked for by

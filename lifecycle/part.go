@@ -27,16 +27,16 @@ type part struct {
 
 	// The channels are closed by the process, each once, in this order. A
 	// channel's close publishes the fields that are named beside it.
-	startDone chan struct{} // startErr: nil if the part has to be stopped; startFailed
+	startDone chan struct{} // startErr: nil if the part has to be stopped
 	runDone   chan struct{} // runErr; closed from the beginning if there is no Run
 	drainDone chan struct{} // it takes no more traffic; made by drain, closed before or after runDone
-	stopDone  chan struct{} // it has stopped, or was left behind
 
-	fate        atomic.Int32 // of its start: undecided, then one of the others
-	undo        func()       // undoes a start that comes too late
-	startErr    error
-	startFailed bool // its dependants must not start
-	runErr      error
+	fate     atomic.Int32 // of its start
+	toStart  atomic.Int32 // how many of its dependencies have not started yet
+	toStop   atomic.Int32 // how many of its dependants have not stopped yet
+	undo     func()       // undoes a start that comes too late
+	startErr error
+	runErr   error
 
 	runCtx    context.Context
 	cancelRun context.CancelFunc
@@ -45,15 +45,16 @@ type part struct {
 	closeWindow func()        // idempotent
 
 	mu     sync.Mutex // guards what follows
-	op     string     // what it is doing
+	op     string     // what it is doing, "" when it is over or never began
 	report ComponentReport
 }
 
 // The fates of a start.
 const (
-	undecided  = iota
-	hasStarted // it is stopped in its turn
-	abandoned  // it was left behind, and what it returns later changes nothing
+	waiting    = iota // for what the part depends on
+	starting          // its start has been called
+	hasStarted        // it is stopped in its turn
+	abandoned         // it is not called any more, or what it returns changes nothing
 )
 
 // closed is a channel that is.
@@ -67,9 +68,9 @@ func newPart(c Component) *part {
 	p := &part{
 		Component: c,
 		labels:    pprof.Labels(stackLabel, c.Name),
+		startErr:  errNotStarted,
 		startDone: make(chan struct{}),
 		runDone:   closed,
-		stopDone:  make(chan struct{}),
 		undo:      func() {},
 
 		closeWindow: func() {},
@@ -127,22 +128,6 @@ func (p *part) serve(h *http.Server) {
 	}
 }
 
-// mayStart waits until what the part depends on has started. It reports false if
-// that does not happen, or if the process is told to stop.
-func (p *part) mayStart(ctx context.Context) bool {
-	for _, d := range p.dependencies {
-		select {
-		case <-d.startDone:
-		case <-ctx.Done():
-			return false
-		}
-		if d.startErr != nil || d.startFailed {
-			return false
-		}
-	}
-	return ctx.Err() == nil
-}
-
 // do calls f and then over with its error, labelled with the component's name so
 // that its stack can be found, and so can those of all the goroutines that it
 // starts. Over is called even if f leaves by runtime.Goexit, and is then the last
@@ -153,9 +138,7 @@ func (p *part) do(ctx context.Context, op string, f func(context.Context) error,
 		over(nil)
 		return
 	}
-	pprof.Do(ctx, p.labels, func(ctx context.Context) {
-		protect(func() error { return f(ctx) }, over)
-	})
+	pprof.Do(ctx, p.labels, func(ctx context.Context) { protect(ctx, f, over) })
 }
 
 // spawn is do in a goroutine of its own, with a channel on which the error is sent.
@@ -179,13 +162,8 @@ func (p *part) set(op string) {
 	p.mu.Unlock()
 }
 
-// doing returns what the part is doing, or "" when it is over or never began.
+// doing returns what the part is doing.
 func (p *part) doing() string {
-	select {
-	case <-p.stopDone:
-		return ""
-	default:
-	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.op

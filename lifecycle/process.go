@@ -205,6 +205,8 @@ func (p *process) build() {
 	}
 	for _, part := range p.parts {
 		part.measure()
+		part.toStart.Store(int32(len(part.dependencies)))
+		part.toStop.Store(int32(len(part.dependants)))
 	}
 }
 
@@ -273,7 +275,9 @@ func (p *process) start(ctx context.Context) (reason error) {
 	defer cancel()
 	results := make(chan error, len(p.parts))
 	for _, part := range p.parts {
-		go p.startPart(starting, part, results)
+		if len(part.dependencies) == 0 {
+			go p.startPart(starting, part, results)
+		}
 	}
 	for range p.parts {
 		select {
@@ -295,13 +299,10 @@ func (p *process) start(ctx context.Context) (reason error) {
 	return nil
 }
 
-// startPart starts one part and its Run, and sends the error on results. Every part
-// comes to the end of it, so that stop can rely on startDone.
+// startPart starts one part and its Run, sends the error on results, and then starts
+// those that have waited for it, unless the process has been told to stop.
 func (p *process) startPart(ctx context.Context, part *part, results chan<- error) {
-	part.startErr = errNotStarted
-	if !part.mayStart(ctx) {
-		close(part.startDone)
-		results <- nil // said by the dependency, if it failed
+	if ctx.Err() != nil || !part.fate.CompareAndSwap(waiting, starting) {
 		return
 	}
 	begin := time.Now()
@@ -309,6 +310,14 @@ func (p *process) startPart(ctx context.Context, part *part, results chan<- erro
 		err = p.startOver(ctx, part, err, time.Since(begin))
 		close(part.startDone)
 		results <- err
+		if err != nil || part.startErr != nil {
+			return
+		}
+		for _, d := range part.dependants {
+			if d.toStart.Add(-1) == 0 {
+				go p.startPart(ctx, d, results)
+			}
+		}
 	})
 }
 
@@ -321,7 +330,7 @@ func (p *process) startOver(ctx context.Context, part *part, err error, took tim
 		}
 		return p.failStart(part, err)
 	}
-	if !part.fate.CompareAndSwap(undecided, hasStarted) {
+	if !part.fate.CompareAndSwap(starting, hasStarted) {
 		part.undo()
 		return nil // said when it was left behind
 	}
@@ -336,7 +345,6 @@ func (p *process) startOver(ctx context.Context, part *part, err error, took tim
 
 func (p *process) failStart(part *part, err error) error {
 	p.log.Error("component failed to start", "component", part.Name, "error", err)
-	part.startFailed = true
 	err = fmt.Errorf("%w: %w", ErrStart, part.fail("start", err))
 	p.failed(part, err)
 	return err

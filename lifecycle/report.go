@@ -94,15 +94,18 @@ func (r Report) String() string {
 
 // slowest returns the n components that took the longest to drain and to stop.
 func (r Report) slowest(n int) []string {
-	down := func(c ComponentReport) time.Duration { return c.Drain + c.Stop }
-	all := slices.SortedStableFunc(slices.Values(r.Components), func(a, b ComponentReport) int {
-		return cmp.Compare(down(b), down(a))
-	})
-	var names []string
-	for _, c := range all[:min(n, len(all))] {
-		if down(c) > 0 {
-			names = append(names, fmt.Sprintf("%s %v", c.Name, round(down(c))))
+	down := func(i int) time.Duration { return r.Components[i].Drain + r.Components[i].Stop }
+	var slow []int // the n slowest so far
+	for i := range r.Components {
+		if down(i) == 0 || len(slow) == n && down(i) <= down(slow[n-1]) {
+			continue
 		}
+		slow = append(slow[:min(len(slow), n-1)], i)
+		slices.SortStableFunc(slow, func(i, j int) int { return cmp.Compare(down(j), down(i)) })
+	}
+	var names []string
+	for _, i := range slow {
+		names = append(names, fmt.Sprintf("%s %v", r.Components[i].Name, round(down(i))))
 	}
 	return names
 }
@@ -134,6 +137,7 @@ func (p *process) report(status int) *Report {
 		Reason:     p.reason,
 		Plan:       p.plan,
 		Phases:     slices.Clone(p.phases),
+		Components: make([]ComponentReport, 0, len(p.parts)),
 		ExitStatus: status,
 	}
 	if !p.t0.IsZero() {

@@ -142,13 +142,13 @@ func (p *process) drainServer(ctx context.Context, part *part, share time.Durati
 // awaitStart waits for the end of the part's start, and reports whether it has
 // succeeded. At the deadline the part is left behind.
 func (p *process) awaitStart(part *part, deadline time.Time) bool {
-	if part.fate.Load() == abandoned {
+	if part.fate.CompareAndSwap(waiting, abandoned) || part.fate.Load() == abandoned {
 		return false
 	}
 	if closedBy(part.startDone, deadline) {
 		return part.startErr == nil
 	}
-	if part.fate.CompareAndSwap(undecided, abandoned) {
+	if part.fate.CompareAndSwap(starting, abandoned) {
 		p.leftBehind(part, "start", ErrDeadline)
 		return false
 	}
@@ -160,8 +160,20 @@ func (p *process) awaitStart(part *part, deadline time.Time) bool {
 func (p *process) stop(ctx context.Context) {
 	ctx = context.WithoutCancel(ctx)
 	var group sync.WaitGroup
+	var stop func(*part)
+	stop = func(part *part) {
+		p.stopPart(ctx, part)
+		part.set("")
+		for _, d := range part.dependencies {
+			if d.toStop.Add(-1) == 0 {
+				group.Go(func() { stop(d) })
+			}
+		}
+	}
 	for _, part := range p.parts {
-		group.Go(func() { p.stopPart(ctx, part) })
+		if len(part.dependants) == 0 {
+			group.Go(func() { stop(part) })
+		}
 	}
 	group.Wait()
 	p.phaseOver(componentsPhase)
@@ -171,10 +183,6 @@ func (p *process) stop(ctx context.Context) {
 // stopPart stops one part in its share of what is left until the deadline: the
 // chain of dependencies below it has as many shares as it has links.
 func (p *process) stopPart(ctx context.Context, part *part) {
-	defer close(part.stopDone)
-	for _, d := range part.dependants {
-		<-d.stopDone
-	}
 	begin := time.Now()
 	left := p.t0.Add(p.budget.total()).Sub(begin)
 	deadline := begin.Add(max(left, 0) / time.Duration(part.height+1))
