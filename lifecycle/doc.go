@@ -55,6 +55,34 @@
 // run, stop after the start and beside the run. So are the observers and the log.
 // [App.Shutdown] and [App.Report] may be called from anywhere at any time.
 //
+// # A pre-stop hook
+//
+// None is needed. Where a deployment wants one all the same, set
+// [App.PreStopToken], and in the deployment
+//
+//	lifecycle:
+//	  preStop:
+//	    httpGet:
+//	      port: 8081
+//	      path: /prestop
+//	      httpHeaders: [{name: Authorization, value: Bearer <token>}]
+//
+// The hook's call is T0; the SIGTERM that follows changes nothing, and a second one
+// ends the process.
+//
+// # systemd
+//
+// [Main] speaks the protocol of sd_notify(3) when it is asked to, by a unit such as
+//
+//	[Service]
+//	Type=notify
+//	Environment=GRACE_PERIOD=90s
+//	TimeoutStopSec=90s
+//	WatchdogSec=10s
+//
+// [Activated] takes over the sockets that a socket unit has opened. They outlive the
+// process: clients that come meanwhile are served by its successor.
+//
 // # Windows
 //
 // The runtime turns console events into signals: CTRL+C and CTRL+BREAK into an

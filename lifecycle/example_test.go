@@ -5,6 +5,7 @@ package lifecycle_test
 
 import (
 	"context"
+	"expvar"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -101,4 +102,31 @@ func ExampleApp_Plan() {
 	// exit           at least 500ms  ends by 29.5s
 	// start: db | orders, users | web
 	// stop:  web | orders, users | db
+}
+
+// An observer is a plain function: metrics of any kind are a few lines. It is told in a
+// goroutine of its own, so it may take its time.
+func ExampleEvent() {
+	stops := expvar.NewMap("component_stop_seconds")
+	app := &lifecycle.App{
+		Logger: slog.New(slog.DiscardHandler),
+		Components: []lifecycle.Component{
+			{Name: "job", DependsOn: []string{"db"}, Run: func(context.Context) error { return nil }},
+			{Name: "db"},
+		},
+		Observers: []func(lifecycle.Event){func(e lifecycle.Event) {
+			switch e.Instant {
+			case "ComponentStopped":
+				stops.AddFloat(e.Component, e.Took.Seconds())
+				fmt.Println("stopped:", e.Component)
+			case "Exited":
+				fmt.Println(e.Report.Reason, e.Report.ExitStatus)
+			}
+		}},
+	}
+	app.Run(context.Background())
+	// Output:
+	// stopped: job
+	// stopped: db
+	// component job ended by itself 0
 }
