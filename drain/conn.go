@@ -23,7 +23,7 @@ const (
 	stagedWait = 500 * time.Millisecond
 	// stalled is for how long a client may take none of what was sent to it before
 	// its connection is closed all the same.
-	stalled = 5 * time.Second
+	stalled = 3 * time.Second
 )
 
 // lookWait is for how long a connection is read once more that cannot say whether
@@ -317,11 +317,16 @@ func (c *conn) Close() error {
 	taken := c.is(hijacked | ofGRPC)
 	in := c.srv.in()
 	told := c.told || c.http2 != nil && in != serving
-	staged, isHTTP2 := told && !taken && in < cutting && c.srv.has(stagedClose), c.http2 != nil
+	staged := told && !taken && in < cutting && c.srv.has(stagedClose)
 	c.leaving = c.leaving || staged
+	h2, since := c.http2 != nil, time.Now()
+	unsent := sock.Unsent(c.Conn)
+	if h2 && !c.http2.since.IsZero() { // it has not read so far as to confirm
+		unsent, since = c.http2.unsent, c.http2.since
+	}
 	c.mu.Unlock()
 	if staged {
-		c.closeStaged(isHTTP2)
+		c.closeStaged(h2, unsent, since)
 	}
 	err := c.Conn.Close()
 	if taken {
@@ -335,24 +340,29 @@ func (c *conn) Close() error {
 // which bytes wait, those of a pipelined request say, resets it, and a reset
 // destroys what is left of the answer before. One that takes its time over a large
 // answer sends for longer, as in HTTP/2 that it has room for more; it has it for as
-// long as it takes something, or in HTTP/2 sends something, since all that it has to
-// take may be in its own kernel, or until the cut closes the connection.
-func (c *conn) closeStaged(isHTTP2 bool) {
+// long as it takes something, of which so many bytes were unsent at a time, or until
+// the cut closes the connection. In HTTP/2 all that it has to take may be in its own
+// kernel: there it also has it while it sends, if not for ever.
+func (c *conn) closeStaged(h2 bool, unsent int, since time.Time) {
 	cw, ok := c.Conn.(interface{ CloseWrite() error })
 	if !ok || cw.CloseWrite() != nil {
 		return
 	}
-	unsent, since := sock.Unsent(c.Conn), time.Now()
+	sendsUntil := time.Now().Add(goAwayWaits * goAwayWait)
+	reads := c.reads.Load()
 	for c.srv.in() < cutting {
-		c.Conn.SetReadDeadline(time.Now().Add(stagedWait))
-		sent, err := io.Copy(io.Discard, struct{ io.Reader }{c.Conn})
+		now := time.Now()
+		c.Conn.SetReadDeadline(now.Add(stagedWait))
+		n, err := io.Copy(io.Discard, struct{ io.Reader }{c.Conn})
 		if !errors.Is(err, os.ErrDeadlineExceeded) {
 			return
 		}
-		sends := isHTTP2 && sent > 0
+		before := reads
+		reads = c.reads.Load() // net/http may still read, too
+		sends := h2 && (n > 0 || reads != before) && now.Before(sendsUntil)
 		left := sock.Unsent(c.Conn)
 		if left < unsent || sends {
-			unsent, since = left, time.Now()
+			unsent, since = left, now
 		}
 		if left == 0 && !sends || time.Since(since) >= stalled {
 			return

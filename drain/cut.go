@@ -83,7 +83,8 @@ func cutError(lines []string) error {
 func (c *conn) describe(now int64) []string {
 	c.mu.Lock()
 	requests, hijacked := c.runningLocked(), c.stateLocked() == stateHijacked
-	unfinished := c.unfinishedLocked() && c.http2 == nil && c.stateLocked() != stateClosed
+	unfinished := c.stateLocked() != stateClosed && c.halfARequestLocked()
+	untaken := c.http2 != nil && c.untakenLocked()
 	c.mu.Unlock()
 	var lines []string
 	for _, r := range requests {
@@ -97,8 +98,18 @@ func (c *conn) describe(now int64) []string {
 		return []string{strings.Join(append([]string{fmt.Sprintf("hijacked connection from %v", c.RemoteAddr())}, lines...), ", ")}
 	case len(lines) == 0 && unfinished:
 		return []string{fmt.Sprintf("unfinished request from %v", c.RemoteAddr())}
+	case len(lines) == 0 && untaken:
+		return []string{fmt.Sprintf("rest of an answer to %v", c.RemoteAddr())}
 	}
 	return lines
+}
+
+// halfARequestLocked reports whether c has brought the beginning of a request.
+func (c *conn) halfARequestLocked() bool {
+	if h := c.http2; h != nil {
+		return h.conn != nil && h.conn.half.Load()
+	}
+	return c.unfinishedLocked()
 }
 
 // closeHTTP has net/http close what it knows, without waiting: like Shutdown it

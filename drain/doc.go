@@ -54,8 +54,12 @@
 // HTTP/2 by golang.org/x/net/http2/h2c.NewHandler is a hijacked connection.
 //
 // A client that reads a large answer slowly may not have been told when its time is
-// over, since the GOAWAY is behind the answer. It is given ten seconds more, and the
-// connection is not closed for as long as it sends, or on Linux takes of what was sent.
+// over, since the GOAWAY is behind the answer. It is given ten seconds more while it
+// shows that it reads on: it has streams open, sends, or on Linux takes of what was
+// sent. Nor is the connection closed then, for as long as it takes something within
+// three seconds, or for ten seconds if it sends something twice a second. One that shows
+// no sign of life is not waited for; what it has not taken by the deadline is cut, and
+// named.
 //
 // # gRPC
 //

@@ -41,6 +41,9 @@ func (f *frames) boundary() bool {
 	return f.first && !f.lost && f.got == 0 && f.block == 0
 }
 
+// half reports whether a frame or a header block has begun and is not complete.
+func (f *frames) half() bool { return !f.lost && (f.got != 0 || f.block != 0) }
+
 // follow takes note of the next bytes.
 func (f *frames) follow(p []byte) {
 	for len(p) > 0 && !f.lost {

@@ -28,6 +28,9 @@ const (
 	// still reading what is in front: it has streams open, or takes what was sent to
 	// it, or sends without confirming.
 	goAwayWaits = 5
+	// halfWaits is how often, if all it shows is half a frame or half of a request's
+	// header, in which no PING can be.
+	halfWaits = 2
 
 	// clientPreface is how HTTP/2 begins (RFC 9113, section 3.4).
 	clientPreface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
@@ -59,6 +62,9 @@ type http2 struct {
 	timer   *time.Timer       // until it is told, and then until it has had its time; nil: neither
 	waits   int               // how often its time has been over, and given once more
 	reads   uint32            // the connection's, when it was last given time
+	unsent  int               // what its kernel had not taken by then
+	since   time.Time         // that moment; zero: not given time, or it has confirmed
+	written bool              // the farewell is
 	over    bool              // it knows that it is to go, or has had its time
 }
 
@@ -80,6 +86,7 @@ type http2Conn struct {
 	preface  int    // bytes that are to come of clientPreface, which net/http reads before
 	in       frames // by the one goroutine that reads
 
+	half atomic.Bool // the client has sent half a frame, or half of a request's header
 	due  atomic.Bool // the farewell is to be written
 	said atomic.Bool // it has been, or is just being
 	mu   sync.Mutex  // guards what follows and is held while writing
@@ -157,6 +164,9 @@ func (h *http2Conn) Read(p []byte) (int, error) {
 	n, err := h.Conn.Read(p)
 	h.in.acked = false
 	h.in.follow(h.afterPreface(p[:n]))
+	if half := h.in.half(); half != h.half.Load() {
+		h.half.Store(half)
+	}
 	if h.in.acked && h.said.Load() {
 		h.conn.goAwayOver()
 	}
@@ -301,46 +311,89 @@ func (c *conn) goAwayLocked(within time.Duration) {
 	h.timer = time.AfterFunc(rand.N(max(within, 0)+1), c.goAway)
 }
 
-// goAway tells an HTTP/2 client to go.
+// goAway tells an HTTP/2 client to go. Its time begins here, since one that does not
+// read cannot even be told.
 func (c *conn) goAway() {
-	h := c.http2.conn // does not change
-	h.due.Store(true)
-	h.say() // not under mu: it waits for a client that does not read
+	c.mu.Lock()
+	h := c.http2
+	if h.over || c.closed {
+		c.mu.Unlock()
+		return
+	}
+	c.giveTimeLocked()
+	h.timer = time.AfterFunc(goAwayWait, c.goAwayLate)
+	c.mu.Unlock()
+	h.conn.due.Store(true)
+	h.conn.say() // not under mu: it waits for a client that does not read
 }
 
-// goAwaySaid gives an HTTP/2 client time from now on to confirm that it was told.
+// goAwaySaid gives an HTTP/2 client its time afresh, to confirm that it was told.
 func (c *conn) goAwaySaid() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if h := c.http2; !h.over && !c.closed {
-		h.reads = c.reads.Load()
-		h.timer = time.AfterFunc(goAwayWait, c.goAwayLate)
+		h.written = true
+		c.giveTimeLocked()
+		h.timer.Reset(goAwayWait)
 	}
+}
+
+// giveTimeLocked notes what to compare with when an HTTP/2 client has had its time.
+func (c *conn) giveTimeLocked() {
+	h := c.http2
+	h.reads, h.unsent, h.since = c.reads.Load(), sock.Unsent(c.Conn), time.Now()
 }
 
 // goAwayLate is called when an HTTP/2 client has not confirmed in time that it was
 // told. While it has answers to read, the farewell may be behind them, and these may
-// all be in its own kernel: a client that sends has not gone, and has not read it.
+// all be in its own kernel: a client that sends has not gone, and has not read it. One
+// that has no stream and shows no sign of life is no more waited for; and where the
+// farewell could not be written net/http's own could not be either.
 func (c *conn) goAwayLate() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	h := c.http2
-	reads := c.reads.Load()
-	busy := !h.idle || len(h.streams) > 0 || reads != h.reads || sock.Unsent(c.Conn) > 0
-	if busy && h.waits < goAwayWaits && !c.closed {
+	if h.over || c.closed {
+		return
+	}
+	if h.waits < goAwayWaits && c.readsOnLocked() || h.waits < halfWaits && h.conn.half.Load() {
 		h.waits++
-		h.reads = reads
+		c.giveTimeLocked()
 		h.timer.Reset(goAwayWait)
 		return
 	}
+	if !h.written && h.idle && len(h.streams) == 0 {
+		c.srv.counters.idle.Add(1)
+		c.Conn.Close()
+	}
 	c.goAwayOverLocked()
+}
+
+// readsOnLocked reports whether an HTTP/2 client may be reading what is in front of the
+// farewell.
+func (c *conn) readsOnLocked() bool {
+	h := c.http2
+	return !h.idle || len(h.streams) > 0 || c.reads.Load() != h.reads || sock.Unsent(c.Conn) < h.unsent
+}
+
+// aside is more than what an HTTP/2 client is sent to be told to go.
+const aside = 256
+
+// untakenLocked reports whether an HTTP/2 client has not taken all of its answers, though
+// their handlers have returned: net/http has some of it, or the kernel.
+func (c *conn) untakenLocked() bool {
+	h := c.http2
+	return !c.closed && len(h.streams) == 0 && (!h.idle && !c.leaving || sock.Unsent(c.Conn) > aside)
 }
 
 // goAwayOver notes that an HTTP/2 client knows that it is to go.
 func (c *conn) goAwayOver() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.goAwayOverLocked()
+	if !c.http2.over { // it may say so again and again
+		c.http2.since = time.Time{}
+		c.goAwayOverLocked()
+	}
 }
 
 func (c *conn) goAwayOverLocked() {
