@@ -75,7 +75,7 @@
 //	/readyz              ok, or the names of what fails
 //	/readyz/db           one check; 404 if there is none of that name
 //	/readyz?verbose      every check in a line
-//	/readyz?exclude=db   without that check, any number of times
+//	/readyz?exclude=db   without that check, any number of times; the answer says so
 //	/readyz?format=json  or html, or text; or by the Accept header
 //
 // JSON is application/health+json (draft-inadarei-api-health-check-06) with the

@@ -6,6 +6,8 @@ package probes
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 )
@@ -123,6 +125,14 @@ func (rep *report) warning() string {
 	return "there is no such check to exclude: " + list(rep.unknown, maxRest)
 }
 
+// left says what was left out.
+func (rep *report) left() string {
+	if len(rep.excluded) == 0 {
+		return ""
+	}
+	return "excluded: " + list(slices.Sorted(maps.Keys(rep.excluded)), maxRest)
+}
+
 // text returns the report as lines: first the plain answer, and then, if it is to
 // be verbose, the checks in the manner of Kubernetes' API server.
 func (rep *report) text(verbose bool) []byte {
@@ -130,6 +140,9 @@ func (rep *report) text(verbose bool) []byte {
 	b.WriteString(rep.verdict.line + "\n")
 	if w := rep.warning(); w != "" {
 		b.WriteString("warning: " + w + "\n")
+	}
+	if left := rep.left(); left != "" {
+		b.WriteString(left + "\n")
 	}
 	if !verbose {
 		return []byte(b.String())
@@ -194,6 +207,9 @@ func (rep *report) json(verbose bool) []byte {
 	}
 	if w := rep.warning(); w != "" {
 		b.Notes = append(b.Notes, w)
+	}
+	if left := rep.left(); left != "" {
+		b.Notes = append(b.Notes, left)
 	}
 	if verbose {
 		if rep.maintained() && rep.allowed {
