@@ -49,8 +49,9 @@ func (r *Registry) Mount(m Mux) {
 }
 
 // Handler returns a handler of all the probes for a listener of their own, which
-// is to be closed last. As nobody else reaches that, it shows the text of errors
-// unless Details says otherwise. At / it has the status page.
+// is to be closed last. Whoever reaches it may see the text of errors, unless
+// Details says otherwise; on the router of the service Mount is the one to use. At /
+// it has the status page.
 func (r *Registry) Handler() http.Handler {
 	return &listenerHandler{
 		probes: r.handlers(true),
@@ -58,16 +59,17 @@ func (r *Registry) Handler() http.Handler {
 	}
 }
 
-// LiveHandler returns the handler of the liveness probe, for any path.
+// LiveHandler returns the handler of the liveness probe, to be mounted anywhere. In
+// the path of a request the name of a check follows LivePath, if that is there.
 func (r *Registry) LiveHandler() http.Handler { return r.handler(liveness, false) }
 
-// ReadyHandler returns the handler of the readiness probe, for any path.
+// ReadyHandler is as LiveHandler, for the readiness probe.
 func (r *Registry) ReadyHandler() http.Handler { return r.handler(readiness, false) }
 
-// StartupHandler returns the handler of the startup probe, for any path.
+// StartupHandler is as LiveHandler, for the startup probe.
 func (r *Registry) StartupHandler() http.Handler { return r.handler(startup, false) }
 
-// ServingHandler returns the handler of the second readiness probe, for any path.
+// ServingHandler is as LiveHandler, for the second readiness probe.
 func (r *Registry) ServingHandler() http.Handler { return r.handler(serving, false) }
 
 // handler returns the handler of a probe, or nil if it has no path.

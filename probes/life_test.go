@@ -66,6 +66,8 @@ func TestHeartbeat(t *testing.T) {
 			require.NoError(t, err)
 			r.run()
 			r.Shutdown()
+			_, err = r.AddHeartbeat("late", time.Second)
+			require.NoError(t, err)
 			time.Sleep(forLong)
 			assert.Equal(t, okBody, r.live(), "loops end")
 			r.end()

@@ -27,7 +27,8 @@ var ErrInvalid = errors.New("probes: invalid check")
 // changed after it.
 type Registry struct {
 	// Logger gets one line for each change of a check's state, with up to 8 KiB of
-	// its error, and of a probe's. Nil means slog.Default(). If it blocks, lines wait; nothing else does.
+	// its error, and of a probe's. Nil means slog.Default(). If it blocks, lines
+	// and changes wait; nothing else does.
 	Logger *slog.Logger
 
 	// OnChange, if not nil, is called with each change of a check's state and of
@@ -221,6 +222,9 @@ func (r *Registry) register(added []*check) error {
 	for _, c := range order {
 		c.connect(all)
 		c.known.Store(&result{expires: c.firstExpires(now)})
+		if c.beat != nil && r.phase.down {
+			c.beat.freeze(now)
+		}
 	}
 	r.checks, r.order = all, append(r.order, order...)
 	r.settleLocked(now)
