@@ -458,3 +458,13 @@ func freeAddr(t *testing.T) string {
 	defer l.Close()
 	return l.Addr().String()
 }
+
+func TestInterruptIsAFirstSignalToo(t *testing.T) {
+	t.Parallel()
+	p := run(t, "none")
+	p.waitFor("instant=Started")
+	code, took := p.exit(p.signal(os.Interrupt))
+	assert.Equal(t, 0, code)
+	assert.Less(t, took, 10*time.Second)
+	assert.Contains(t, p.out.String(), `reason="signal: interrupt"`)
+}
