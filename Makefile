@@ -31,10 +31,10 @@ test:
 	cd internal/bench && go test -race -shuffle=on -count=1 ./...
 
 bench:
+	go test -run '^$$' -bench . ./lifecycle
 	cd internal/bench && go test -run '^$$' -bench . -benchtime 200ms -count 3 .
 	go test -run '^$$' -bench . -benchtime 1x -skip Bookkeeping ./drain
 	go test -run '^$$' -bench Bookkeeping -count 5 ./drain
-	go test -run '^$$' -bench . ./lifecycle
 	cd examples/more && go test -run '^$$' -bench Call -count 5 ./grpc
 
 losses:

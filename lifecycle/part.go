@@ -87,9 +87,6 @@ func newPart(c Component) *part {
 	return p
 }
 
-// drains reports whether the part has to be drained.
-func (p *part) drains() bool { return p.Server != nil || p.Drain != nil }
-
 // serve gives the part the start and run functions of a server, of gRPC if h is nil.
 // TLS is decided here, because net/http sets TLSConfig itself later.
 func (p *part) serve(h *http.Server) {
@@ -147,6 +144,9 @@ func (p *part) spawn(ctx context.Context, op string, f func(context.Context) err
 	go p.do(ctx, op, f, func(err error) { done <- err })
 	return done
 }
+
+// drains reports whether the part has to be drained.
+func (p *part) drains() bool { return p.Server != nil || p.Drain != nil }
 
 // fail wraps err with the part's name, unless it is nil.
 func (p *part) fail(op string, err error) error {
