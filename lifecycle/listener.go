@@ -68,7 +68,7 @@ func (p *process) watched() http.Handler {
 	h := p.probes.Handler()
 	p.probes.Mount(mounter{mux, h})
 	if p.app.PreStopToken != "" {
-		mux.HandleFunc("/prestop", p.preStop) // whatever the method: it would be asked at / otherwise
+		mux.HandleFunc("/prestop", p.preStop)
 	}
 	if p.app.Admin != nil {
 		mux.Handle("/", p.app.Admin)

@@ -13,8 +13,8 @@ import (
 // preStop begins the shutdown and answers when no server accepts connections any
 // more. If the hook goes away before that, the shutdown goes on.
 func (p *process) preStop(w http.ResponseWriter, r *http.Request) {
-	if r.Method != http.MethodGet && r.Method != http.MethodHead {
-		w.Header().Set("Allow", "GET, HEAD")
+	if r.Method != http.MethodGet { // the only one that the kubelet knows
+		w.Header().Set("Allow", http.MethodGet)
 		http.Error(w, "method not allowed", http.StatusMethodNotAllowed)
 		return
 	}
