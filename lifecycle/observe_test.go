@@ -19,6 +19,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/lameduck-go/lameduck/lifecycle"
+	"github.com/lameduck-go/lameduck/probes"
 )
 
 // brief says an event in a few words.
@@ -141,6 +142,7 @@ func TestLogThatHangsOrBreaksChangesNothing(t *testing.T) {
 				}
 				d := newDiary()
 				a, _ := app(d.component("db"))
+				a.Probes = &probes.Registry{Logger: slog.New(slog.DiscardHandler)}
 				var lines atomic.Int32
 				a.Logger = slog.New(brokenLog{slog.NewTextHandler(t.Output(), nil), &lines, tt.do})
 				t0 := time.Now()
