@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -200,5 +201,26 @@ func TestReport(t *testing.T) {
 		var back lifecycle.Report
 		require.NoError(t, json.Unmarshal(text, &back))
 		assert.Equal(t, *r, back)
+	})
+}
+
+// TestStacksAreOfTheComponentAlone: what waits for it, and what has waited for it, is
+// not a part of it.
+func TestStacksAreOfTheComponentAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		defer close(release)
+		hang := func(context.Context) error { <-release; return nil }
+		nothing := func(context.Context) error { return nil }
+		a, _ := app(
+			lifecycle.Component{Name: "db", Start: nothing, Stop: hang},
+			lifecycle.Component{Name: "web", DependsOn: []string{"db"}, Run: hang},
+			lifecycle.Component{Name: "last", DependsOn: []string{"web"}, Run: hang},
+		)
+		require.ErrorIs(t, runFor(t, a, time.Minute), lifecycle.ErrDeadline)
+		for _, c := range a.Report().Components {
+			assert.Equal(t, 1, strings.Count(c.Stacks, "# labels: "), c.Stacks)
+			assert.Regexp(t, `^1 @ `, c.Stacks, "one goroutine")
+		}
 	})
 }

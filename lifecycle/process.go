@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime/pprof"
 	"slices"
 	"strings"
 	"sync"
@@ -305,6 +306,7 @@ func (p *process) startPart(ctx context.Context, part *part, results chan<- erro
 	if ctx.Err() != nil || !part.fate.CompareAndSwap(waiting, starting) {
 		return
 	}
+	pprof.SetGoroutineLabels(ctx) // not those of the part that was waited for
 	begin := time.Now()
 	part.do(ctx, "start", part.Start, func(err error) {
 		err = p.startOver(ctx, part, err, time.Since(begin))
@@ -358,19 +360,18 @@ func (p *process) runPart(ctx context.Context, part *part) {
 		return
 	}
 	part.runCtx, part.cancelRun = context.WithCancel(context.WithoutCancel(ctx))
-	done := part.spawn(part.runCtx, "run", part.Run)
-	go func() {
-		part.runErr = <-done
-		if part.runCtx.Err() != nil && errors.Is(part.runErr, context.Canceled) {
-			part.runErr = nil // told to stop, and did
+	go part.do(part.runCtx, "run", part.Run, func(err error) {
+		if part.runCtx.Err() != nil && errors.Is(err, context.Canceled) {
+			err = nil // told to stop, and did
 		}
-		if err := part.fail("run", part.runErr); err != nil {
-			p.log.Error("component failed", "component", part.Name, "error", part.runErr)
-			p.failed(part, err)
+		part.runErr = part.fail("run", err)
+		if err != nil {
+			p.log.Error("component failed", "component", part.Name, "error", err)
+			p.failed(part, part.runErr)
 		}
 		close(part.runDone)
 		p.ended <- part
-	}()
+	})
 }
 
 // wait returns why the shutdown has to begin.
@@ -385,7 +386,7 @@ func (p *process) wait(ctx context.Context) error {
 
 func (p *process) endedBy(part *part) error {
 	if part.runErr != nil {
-		return part.fail("run", part.runErr)
+		return part.runErr
 	}
 	return fmt.Errorf("component %s ended by itself", part.Name)
 }
