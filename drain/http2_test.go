@@ -304,8 +304,10 @@ func TestHTTP2ConnectionsThatAreJustBeginning(t *testing.T) {
 		c := dial(r)
 		io.WriteString(c, h2Preface[:10])
 		time.AfterFunc(1500*time.Millisecond, func() {
-			h := c.http2(h2Preface[:10])
-			h.get(1)
+			begin := h2Preface + h2Frame{kind: h2Settings}.String()
+			request := h2Frame{h2Headers, h2EndStream | h2EndHeaders, 1, getRoot}.String()
+			io.WriteString(c, begin[10:]+request) // in one: no stream may follow the answer to the PING
+			h := c.http2(begin)
 			<-h.end
 			assert.True(t, h.answered(1))
 			assert.Equal(t, []uint32{highestStream, 1}, h.goAways())

@@ -10,6 +10,8 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"reflect"
+	"runtime"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -72,7 +74,7 @@ func TestTLSHandshakeAcrossTheDrain(t *testing.T) {
 						}
 						begin := h2Preface + h2Frame{kind: h2Settings}.String()
 						request := h2Frame{h2Headers, h2EndStream | h2EndHeaders, 1, getRoot}.String()
-						io.WriteString(c, begin+request) // in one, as clients do
+						io.WriteString(c, begin+request) // in one: no stream may follow the answer to the PING
 						h := c.http2(begin)
 						<-h.end
 						assert.True(t, h.answered(1))
@@ -186,6 +188,9 @@ func TestTwoServersShareTLSNextProto(t *testing.T) {
 			go func() { r.served <- r.srv.ServeTLS(r.l, "", "") }()
 			synctest.Wait() // net/http writes into the map
 			rigs = append(rigs, r)
+		}
+		for _, f := range shared {
+			assert.Contains(t, runtime.FuncForPC(reflect.ValueOf(f).Pointer()).Name(), "net/http.", "the map is the caller's")
 		}
 		require.Contains(t, shared, "h2")
 		var clients []*h2Client
