@@ -95,7 +95,7 @@ func TestTimeoutsWithinTheAcceptWindow(t *testing.T) {
 		go func() { r.served <- r.srv.Serve(r.l) }()
 		synctest.Wait()
 		done := make(chan struct{})
-		time.AfterFunc(0, func() {
+		time.AfterFunc(1, func() { // once the drain has begun, and before answers say close
 			defer close(done)
 			ours = playTimeouts(t, r)
 		})
