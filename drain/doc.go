@@ -51,7 +51,9 @@
 // golang.org/x/net/http2 have it there, serves both, and one that a caller has put
 // around that for "h2" is not called. Where there is none net/http's single step has
 // to do, and the report says so.
-// HTTP/2 by golang.org/x/net/http2/h2c.NewHandler is a hijacked connection.
+// HTTP/2 by golang.org/x/net/http2/h2c.NewHandler is a hijacked connection. Servers that
+// share one map in TLSNextProto share the one of them that net/http has set up first, and
+// that is the only one whose Shutdown ends their idle connections: give each its own.
 //
 // A client that reads a large answer slowly may not have been told when its time is
 // over, since the GOAWAY is behind the answer. It is given ten seconds more while it
@@ -94,9 +96,11 @@
 // of a pipelined request that came in one packet with the request before is not seen
 // by that look.
 //
-// A Connection header that a handler sets itself, and a 103 that it sends first, win
-// over ours. In HTTP/2 a 103 to a request that comes after its client was told
-// carries the header, which curl takes for an error.
+// Net/http answers "OPTIONS *" without a handler, and so without "Connection: close",
+// unless DisableGeneralOptionsHandler is set. A Connection header that a handler sets
+// itself, and a 103 that it sends first, win over ours. In HTTP/2 a 103 to a request
+// that comes after its client was told carries the header, which curl takes for an
+// error.
 //
 // That no handshake begins while the accept queue is emptied takes Linux and a
 // listener of [Listen].
