@@ -64,7 +64,10 @@ func (s *Server) track(nc net.Conn, tls bool) *conn {
 
 // remove forgets a connection that is closed and on which no handler runs.
 func (s *Server) remove(c *conn) {
-	if c.http2 != nil { // it does not change any more
+	c.mu.Lock()
+	h2 := c.http2 != nil
+	c.mu.Unlock()
+	if h2 {
 		s.http2.Add(-1)
 	}
 	if s.unlink(c) <= int(s.http2.Load()) { // nothing is left, or only what Shutdown ends

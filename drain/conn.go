@@ -317,16 +317,19 @@ func (c *conn) Close() error {
 	taken := c.is(hijacked | ofGRPC)
 	in := c.srv.in()
 	told := c.told || c.http2 != nil && in != serving
-	staged := told && !taken && in < cutting && c.srv.has(stagedClose)
+	staged := told && !c.is(hijacked) && in < cutting && c.srv.has(stagedClose)
 	c.leaving = c.leaving || staged
-	h2, since := c.http2 != nil, time.Now()
-	unsent := sock.Unsent(c.Conn)
-	if h2 && !c.http2.since.IsZero() { // it has not read so far as to confirm
-		unsent, since = c.http2.unsent, c.http2.since
+	var h2 http2
+	if c.http2 != nil {
+		h2 = *c.http2
 	}
 	c.mu.Unlock()
-	if staged {
-		c.closeStaged(h2, unsent, since)
+	switch {
+	case !staged:
+	case h2.since.IsZero():
+		c.closeStaged(h2.streams != nil, sock.Unsent(c.Conn), time.Now())
+	default: // it has not read so far as to confirm
+		c.closeStaged(true, h2.unsent, h2.since)
 	}
 	err := c.Conn.Close()
 	if taken {
@@ -382,7 +385,7 @@ func (c *conn) ended() {
 	c.endGoAwayLocked()
 	c.mu.Unlock()
 	if p, ok := c.Conn.(*peerConn); ok {
-		c.srv.peers.Delete(p.addr)
+		p.forget()
 	}
 	if gone {
 		c.srv.remove(c)

@@ -79,10 +79,13 @@
 //
 // A connection on which no handshake comes to its end keeps GracefulStop and Stop from
 // doing anything for up to two minutes. So it is ended before, as a silent one of HTTP
-// is, except one with TLS where Decrypted is not used. Cancelling the context of a call
-// does not end a Recv of its handler: one that waits there and is to be told receives
-// in a goroutine of its own. A connection that the credentials keep for themselves, by
-// credentials.ErrConnDispatched, is waited for until it is closed.
+// is, except one with TLS while Decrypted has not been called. Cancelling the context of
+// a call does not end a Recv of its handler, such as that of server reflection: one that
+// waits there and is to be told receives in a goroutine of its own. What grpc-go still
+// has to write when a handler has returned, or to read before one begins, has no name: at
+// the cut it is called by its connection, or GracefulStop that has not returned. A
+// connection that the credentials keep for themselves, by credentials.ErrConnDispatched,
+// is waited for until it is closed.
 //
 // # Limits
 //

@@ -28,6 +28,7 @@ type frames struct {
 	left   uint32               // bytes of its payload that are to come
 	block  uint32               // the stream whose header block is not complete; 0: none
 	first  bool                 // a frame has begun
+	ended  bool                 // one has ended
 	lost   bool                 // this is not HTTP/2, and nothing is known any more
 	goAway bool                 // a GOAWAY has begun
 	data   [8]byte              // the payload of a PING
@@ -116,7 +117,7 @@ func (f *frames) begin() {
 
 // end takes note of a frame that is complete.
 func (f *frames) end() {
-	f.got = 0
+	f.got, f.ended = 0, true
 	if f.kind() == framePing && f.has(flagAck) && f.length() == 8 && f.data == farewellPing {
 		f.acked = true
 	}

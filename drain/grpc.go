@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"sync"
 	"time"
 )
 
@@ -35,7 +36,10 @@ const (
 // call what it returns when their handler has returned:
 //
 //	func unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
-//		from, _ := peer.FromContext(ctx)
+//		from, ok := peer.FromContext(ctx)
+//		if !ok {
+//			return handler(ctx, req)
+//		}
 //		ctx, done := server.Call(ctx, from.Addr, info.FullMethod)
 //		defer done()
 //		return handler(ctx, req)
@@ -57,7 +61,9 @@ func (s *Server) Call(ctx context.Context, peer net.Addr, method string) (contex
 	if c == nil {
 		return ctx, func() {}
 	}
-	s.counted.Store(true)
+	if !s.counted.Load() {
+		s.counted.Store(true)
+	}
 	if in := s.in(); in != serving || !c.is(traffic) {
 		probe := s.isProbe(&http.Request{Method: http.MethodPost, URL: &url.URL{Path: method}})
 		first := !probe && !c.set(traffic)
@@ -129,9 +135,11 @@ func newGRPCConn(nc net.Conn, c *conn) net.Conn {
 // as no call has been counted it is not known whether any will be, and a connection is
 // taken for traffic when it is accepted.
 func (s *Server) trackGRPC(nc net.Conn) net.Conn {
-	p := &peerConn{nc, ownAddr(nc.RemoteAddr())}
+	p := &peerConn{Conn: nc}
+	p.mu.Lock()
 	c := s.track(p, false)
-	s.peers.Store(p.addr, c)
+	p.conn = c
+	p.mu.Unlock()
 	if !s.counted.Load() && !c.set(traffic) {
 		s.lastNew.Store(s.clock())
 		s.counters.phases[s.in()].connections.Add(1)
@@ -143,11 +151,57 @@ func (s *Server) trackGRPC(nc net.Conn) net.Conn {
 // connection, so that a call, of which an interceptor knows no more, leads to it.
 type peerConn struct {
 	net.Conn
-	addr net.Addr
+
+	mu   sync.Mutex // guards what follows
+	conn *conn
+	addr net.Addr // nil until somebody has asked
+	gone bool     // no call leads here any more
 }
 
-func (p *peerConn) RemoteAddr() net.Addr { return p.addr }
-func (p *peerConn) NetConn() net.Conn    { return p.Conn }
+// RemoteAddr does not ask the connection before it is asked itself: a listener that
+// takes addresses from what a proxy sends first lets it wait for that.
+func (p *peerConn) RemoteAddr() net.Addr {
+	p.mu.Lock()
+	addr := p.addr
+	p.mu.Unlock()
+	if addr == nil {
+		addr = p.own(ownAddr(p.Conn.RemoteAddr()))
+	}
+	return addr
+}
+
+// own makes addr the address of the connection, unless it has one.
+func (p *peerConn) own(addr net.Addr) net.Addr {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.addr == nil {
+		p.addr = addr
+		if !p.gone {
+			p.conn.srv.peers.Store(addr, p.conn)
+		}
+	}
+	return p.addr
+}
+
+// forget lets no call lead to the connection any more.
+func (p *peerConn) forget() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.gone = true
+	if p.addr != nil {
+		p.conn.srv.peers.Delete(p.addr)
+	}
+}
+
+func (p *peerConn) NetConn() net.Conn { return p.Conn }
+
+// CloseWrite ends this side, where the connection can.
+func (p *peerConn) CloseWrite() error {
+	if cw, ok := p.Conn.(interface{ CloseWrite() error }); ok {
+		return cw.CloseWrite()
+	}
+	return errors.ErrUnsupported
+}
 
 // A peerAddr is an address of a type of which it is not known how to copy it.
 type peerAddr struct{ net.Addr }
@@ -180,6 +234,10 @@ func (s *Server) peer(a net.Addr) *conn {
 // beginCall notes that the handler of a call starts.
 func (c *conn) beginCall(method string, cancel context.CancelCauseFunc) (id uint32) {
 	c.mu.Lock()
+	if c.gone {
+		c.mu.Unlock()
+		return 0
+	}
 	c.isHTTP2Locked(nil) // TLS of which we know nothing
 	id = c.nextIDLocked()
 	c.http2.idle = false

@@ -84,6 +84,7 @@ type http2Conn struct {
 	net.Conn // the connection itself, or its TLS
 	conn     *conn
 	preface  int    // bytes that are to come of clientPreface, which net/http reads before
+	greeting bool   // the client's settings are still to come, of GRPC
 	in       frames // by the one goroutine that reads
 
 	half atomic.Bool // the client has sent half a frame, or half of a request's header
@@ -164,6 +165,10 @@ func (h *http2Conn) Read(p []byte) (int, error) {
 	n, err := h.Conn.Read(p)
 	h.in.acked = false
 	h.in.follow(h.afterPreface(p[:n]))
+	if h.greeting && h.in.ended {
+		h.greeting = false
+		h.conn.speaksHTTP2(h)
+	}
 	if half := h.in.half(); half != h.half.Load() {
 		h.half.Store(half)
 	}
@@ -172,6 +177,9 @@ func (h *http2Conn) Read(p []byte) (int, error) {
 	}
 	return n, err
 }
+
+// NetConn returns the connection inside.
+func (h *http2Conn) NetConn() net.Conn { return h.Conn }
 
 // afterPreface returns what of the next bytes comes after the client's preface.
 func (h *http2Conn) afterPreface(p []byte) []byte {
@@ -185,8 +193,7 @@ func (h *http2Conn) afterPreface(p []byte) []byte {
 		h.preface, h.in.lost = 0, true
 		h.conn.encrypted()
 	case n == len(want):
-		h.preface = 0
-		h.conn.speaksHTTP2(h)
+		h.preface, h.greeting = 0, true
 	default:
 		h.preface -= n
 	}
@@ -362,7 +369,7 @@ func (c *conn) goAwayLate() {
 		h.timer.Reset(goAwayWait)
 		return
 	}
-	if !h.written && h.idle && len(h.streams) == 0 {
+	if !h.written && h.idle && len(h.streams) == 0 && !c.is(ofGRPC) { // whose writer may have more to write
 		c.srv.counters.idle.Add(1)
 		c.Conn.Close()
 	}

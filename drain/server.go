@@ -52,9 +52,10 @@ type Server struct {
 	// GRPC is the gRPC server to be served and drained. Either HTTP or GRPC is set. Its
 	// interceptors make Call; without that connections count as traffic when they are
 	// accepted, streams are not told, and what is cut has no names. The caller must not
-	// call GRPC's Serve, GracefulStop or Stop. The connections are of a type of this
+	// call GRPC's Serve, GracefulStop or Stop, nor use its ServeHTTP beside it, since
+	// GracefulStop ends what goes on there. The connections are of a type of this
 	// package, so grpc-go does not set TCP_USER_TIMEOUT on them; its keepalive is as it
-	// is. Linger and Route have no meaning here.
+	// is, and the NetConn method leads to the connection that was accepted. Linger and Route have no meaning here.
 	GRPC GRPCServer
 
 	// Floor is the shortest time for which new connections are still accepted
