@@ -195,12 +195,18 @@ func TestASilentConnectionHoldsNothing(t *testing.T) {
 // startHere serves grpc-go in this process.
 func startHere(t testing.TB, service testgrpc.TestServiceServer) (server *drain.Server, addr string, served <-chan error) {
 	t.Helper()
+	l, err := drain.Listen(t.Context(), "tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	return serveHere(t, service, l)
+}
+
+// serveHere does so on a listener.
+func serveHere(t testing.TB, service testgrpc.TestServiceServer, l net.Listener) (server *drain.Server, addr string, served <-chan error) {
+	t.Helper()
 	server = new(drain.Server)
 	srv := grpc.NewServer(grpc.Creds(told{transport()}), grpc.UnaryInterceptor(unary(server)), grpc.StreamInterceptor(stream(server)))
 	testgrpc.RegisterTestServiceServer(srv, service)
 	server.GRPC = srv
-	l, err := drain.Listen(t.Context(), "tcp", "127.0.0.1:0")
-	require.NoError(t, err)
 	result := make(chan error, 1)
 	go func() { result <- server.Serve(l) }()
 	return server, l.Addr().String(), result

@@ -51,6 +51,37 @@ func (s *slowReader) Read(p []byte) (int, error) {
 	return s.Conn.Read(p)
 }
 
+// A watched listener knows for how long a write has been waiting for a client.
+type watched struct {
+	net.Listener
+	since atomic.Pointer[time.Time] // nil: none is under way
+}
+
+func (w *watched) Accept() (net.Conn, error) {
+	nc, err := w.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return &watchedConn{nc.(*net.TCPConn), w}, nil
+}
+
+func (w *watched) waits() bool {
+	since := w.since.Load()
+	return since != nil && time.Since(*since) > 100*time.Millisecond
+}
+
+type watchedConn struct {
+	*net.TCPConn
+	by *watched
+}
+
+func (w *watchedConn) Write(p []byte) (int, error) {
+	now := time.Now()
+	w.by.since.Store(&now)
+	defer w.by.since.Store(nil)
+	return w.TCPConn.Write(p)
+}
+
 // The rest of an answer whose handler has returned, which grpc-go or a kernel still has,
 // arrives, though the client takes it slowly or pauses: longer than it is given to
 // confirm that it has been told.
@@ -68,7 +99,10 @@ func TestTheRestOfAnAnswerArrives(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			service := &large{size: tt.size, returned: make(chan struct{})}
-			server, addr, served := startHere(t, service)
+			l, err := net.Listen("tcp", "127.0.0.1:0")
+			require.NoError(t, err)
+			w := &watched{Listener: l}
+			server, addr, served := serveHere(t, service, w)
 			slow := &slowReader{rate: tt.rate}
 			conn, err := grpc.NewClient("passthrough:///"+addr, grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithDisableRetry(),
 				grpc.WithInitialWindowSize(tt.window), grpc.WithInitialConnWindowSize(tt.window),
@@ -93,6 +127,9 @@ func TestTheRestOfAnAnswerArrives(t *testing.T) {
 				assert.Len(t, answer.GetPayload().GetBody(), tt.size)
 			}()
 			<-service.returned
+			if tt.pause > 0 {
+				require.Eventually(t, w.waits, tt.pause, time.Millisecond)
+			}
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
 			_, err = server.Drain(ctx)
@@ -134,13 +171,7 @@ func (p *proxiedConn) Read(b []byte) (int, error) {
 func TestAClientWithoutAnAddressYetIsInNobodysWay(t *testing.T) {
 	l, err := drain.Listen(t.Context(), "tcp", "127.0.0.1:0")
 	require.NoError(t, err)
-	service := &large{size: 10, returned: make(chan struct{})}
-	server := new(drain.Server)
-	srv := grpc.NewServer(grpc.ChainUnaryInterceptor(unary(server)))
-	testgrpc.RegisterTestServiceServer(srv, service)
-	server.GRPC = srv
-	served := make(chan error, 1)
-	go func() { served <- server.Serve(proxied{l}) }()
+	server, _, served := serveHere(t, &large{size: 10, returned: make(chan struct{})}, proxied{l})
 	silent, err := net.Dial("tcp", l.Addr().String())
 	require.NoError(t, err)
 	defer silent.Close()
