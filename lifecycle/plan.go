@@ -127,7 +127,7 @@ func (p *process) windows() (floor, end time.Duration) {
 		if !part.drains() {
 			continue
 		}
-		given := (p.budget.drain() - begin) / time.Duration(part.drainsBelow+1)
+		given := p.share(part, begin)
 		ends[part] = begin + given
 		if part.Server == nil {
 			continue

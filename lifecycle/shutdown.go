@@ -37,7 +37,6 @@ func (p *process) initiate(reason error) (cancel func()) {
 func (p *process) drain(ctx context.Context) {
 	ctx, cancel := context.WithDeadline(context.WithoutCancel(ctx), p.t0.Add(p.budget.drain()))
 	defer cancel()
-	deadline, _ := ctx.Deadline()
 	var group, windows sync.WaitGroup
 	parts := p.draining()
 	for _, part := range parts {
@@ -53,8 +52,10 @@ func (p *process) drain(ctx context.Context) {
 				return
 			}
 			defer part.closeWindow()
+			begin := time.Now()
+			deadline := begin.Add(p.share(part, begin.Sub(p.t0)))
 			if p.awaitStart(part, deadline) {
-				p.drainPart(ctx, part)
+				p.drainPart(ctx, part, deadline)
 			}
 		})
 		if part.Server != nil {
@@ -83,14 +84,25 @@ func (p *process) draining() []*part {
 // left behind.
 const drainSlack = 20 * time.Millisecond
 
-// drainPart drains one part, in its share of the time that is left.
-func (p *process) drainPart(ctx context.Context, part *part) {
-	begin := time.Now()
-	deadline, _ := ctx.Deadline()
-	share := max(deadline.Sub(begin), 0) / time.Duration(part.drainsBelow+1)
+// share returns how long a part's drain may take that begins that long after T0:
+// the rest of its floor, which no part below can need again since every floor counts
+// from T0, and an equal part of what is left to it and the chain below.
+func (p *process) share(part *part, begin time.Duration) time.Duration {
+	left := max(p.budget.drain()-begin, 0)
+	var own time.Duration
 	if part.Server != nil {
-		p.drainServer(ctx, part, share)
-	} else if p.call(ctx, part, "drain", part.Drain, begin.Add(share)) {
+		floor := max(p.floorOf(part.Component)-begin, 0)
+		own = min(floor+min(drain.CancelMargin, floor/3), left) // see windowOf
+	}
+	return own + (left-own)/time.Duration(part.drainsBelow+1)
+}
+
+// drainPart drains one part, until the end of its share.
+func (p *process) drainPart(ctx context.Context, part *part, deadline time.Time) {
+	begin := time.Now()
+	if part.Server != nil {
+		p.drainServer(ctx, part, max(deadline.Sub(begin), 0))
+	} else if p.call(ctx, part, "drain", part.Drain, deadline) {
 		p.instant(Event{Instant: "Drained", Component: part.Name, Took: time.Since(p.t0)})
 	}
 	took := time.Since(begin)

@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/lameduck-go/lameduck/drain"
+	"github.com/lameduck-go/lameduck/internal/memnet"
 	"github.com/lameduck-go/lameduck/lifecycle"
 )
 
@@ -77,6 +78,93 @@ func TestDrainHasItsShare(t *testing.T) {
 		const margin = 50 * time.Millisecond
 		assert.Equal(t, []time.Duration{11500*time.Millisecond - margin, 23*time.Second - margin}, shares)
 	})
+}
+
+// TestHungStartHasItsShare: the worker below it is drained all the same.
+func TestHungStartHasItsShare(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		defer time.Sleep(time.Minute)
+		defer close(release)
+		var share, behind time.Duration
+		web := lifecycle.HTTP("web", new(http.Server), "worker")
+		web.Listen = func(context.Context) (net.Listener, error) { <-release; return memnet.Listen(), nil }
+		a, _ := app(web, lifecycle.Component{Name: "worker", Drain: func(ctx context.Context) error {
+			deadline, _ := ctx.Deadline()
+			share = time.Until(deadline)
+			return nil
+		}})
+		var t0 time.Time
+		a.Observers = append(a.Observers, func(e lifecycle.Event) {
+			switch e.Instant {
+			case "ShutdownInitiated":
+				t0 = e.Time
+			case "ComponentLeftBehind":
+				behind = e.Time.Sub(t0)
+			}
+		})
+		require.ErrorIs(t, runFor(t, a, time.Minute), lifecycle.ErrDeadline)
+		assert.Equal(t, 11500*time.Millisecond, behind)
+		assert.Equal(t, 11500*time.Millisecond-50*time.Millisecond, share)
+	})
+}
+
+// TestFloorInAChain: no share cuts the floor, whatever has to be drained below.
+func TestFloorInAChain(t *testing.T) {
+	server := func(name string, floor time.Duration, dependsOn ...string) lifecycle.Component {
+		c := lifecycle.HTTP(name, new(http.Server), dependsOn...)
+		c.Listen = func(context.Context) (net.Listener, error) { return memnet.Listen(), nil }
+		c.Server.Floor = floor
+		return c
+	}
+	worker := lifecycle.Component{Name: "worker", Drain: func(context.Context) error { return nil }}
+	busy := lifecycle.Component{Name: "busy", DependsOn: []string{"worker"}, Drain: func(ctx context.Context) error {
+		deadline, _ := ctx.Deadline()
+		time.Sleep(time.Until(deadline))
+		return nil
+	}}
+	for _, tt := range []struct {
+		name       string
+		grace      time.Duration
+		components []lifecycle.Component
+	}{
+		{"above a worker", 15 * s, []lifecycle.Component{server("web", 5*s, "worker"), worker}},
+		{"half of the time", 30 * s, []lifecycle.Component{server("web", 15*s, "worker"), worker}},
+		{"all that there is", 30 * s, []lifecycle.Component{server("web", 20*s, "worker"), worker}},
+		{"a quarter for the end", 8 * s, []lifecycle.Component{server("web", 3*s, "worker"), worker}},
+		{"above two", 30 * s, []lifecycle.Component{server("web", 12*s, "busy"), busy, worker}},
+		{"below a worker that takes its share", 30 * s, []lifecycle.Component{
+			{Name: "first", DependsOn: []string{"web"}, Drain: busy.Drain}, server("web", 20*s, "worker"), worker}},
+		{"longer below", 30 * s, []lifecycle.Component{server("top", 2*s, "web"), server("web", 20*s, "worker"), worker}},
+		{"as long below", 30 * s, []lifecycle.Component{server("top", 20*s, "web"), server("web", 20*s, "worker"), worker}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				a, _ := app(tt.components...)
+				a.GracePeriod = tt.grace
+				floors := make(map[string]time.Duration)
+				for _, c := range a.Components {
+					if c.Server != nil {
+						floors[c.Name] = c.Server.Floor
+					}
+				}
+				plan, err := a.Plan()
+				require.NoError(t, err)
+				window := plan.Phases[0]
+				assert.LessOrEqual(t, window.Least, window.By)
+				closed := 0
+				a.Observers = append(a.Observers, func(e lifecycle.Event) {
+					if e.Instant == "AcceptWindowClosed" {
+						closed++
+						assert.GreaterOrEqual(t, e.Took, floors[e.Component], e.Component)
+						assert.LessOrEqual(t, e.Took, window.By, e.Component)
+					}
+				})
+				require.NoError(t, runFor(t, a, time.Minute))
+				assert.Equal(t, len(floors), closed)
+			})
+		})
+	}
 }
 
 // TestUnixSocket is a server on a socket of another kind.
