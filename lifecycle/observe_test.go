@@ -156,6 +156,37 @@ func TestLogThatHangsOrBreaksChangesNothing(t *testing.T) {
 	}
 }
 
+// An oddHandler calls do whenever it is asked what is enabled.
+type oddHandler struct {
+	slog.Handler
+	do func()
+}
+
+func (h oddHandler) Enabled(context.Context, slog.Level) bool { h.do(); return true }
+
+// TestLogThatHangsOrBreaksWhenAskedChangesNothing: not only Handle is a handler's own.
+func TestLogThatHangsOrBreaksWhenAskedChangesNothing(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		do   func()
+	}{{"hangs", nil}, {"panics", func() { panic("odd") }}, {"goexit", runtime.Goexit}} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				release := make(chan struct{})
+				defer close(release)
+				if tt.do == nil {
+					tt.do = func() { <-release }
+				}
+				d := newDiary()
+				a, _ := app(d.component("db"))
+				a.Logger = slog.New(oddHandler{slog.NewTextHandler(t.Output(), nil), tt.do})
+				require.NoError(t, runFor(t, a, time.Minute))
+				assert.Equal(t, []string{"1s db started", "1m2s db stopped"}, d.lines())
+			})
+		})
+	}
+}
+
 func TestReport(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})

@@ -7,14 +7,15 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 )
 
 // A story is a log handler that hands its lines to another one by a courier: a
 // log that blocks, on a full pipe for example, must not keep a component from
-// being stopped.
+// being stopped. All methods of the other one are called by the courier.
 type story struct {
-	slog.Handler
+	handler func() slog.Handler // with the attributes and groups; for the courier
 	*log
 }
 
@@ -26,13 +27,13 @@ type log struct {
 
 // A line is a record on its way to its handler.
 type line struct {
-	handler slog.Handler
+	handler func() slog.Handler
 	ctx     context.Context
 	record  slog.Record
 }
 
 func newStory(h slog.Handler) *story {
-	s := &story{h, new(log)}
+	s := &story{func() slog.Handler { return h }, new(log)}
 	s.courier = newCourier(s.write)
 	return s
 }
@@ -45,21 +46,30 @@ func (l *log) write(line line) {
 			l.broken.CompareAndSwap(nil, &text)
 		}
 	}()
-	line.handler.Handle(line.ctx, line.record)
+	if h := line.handler(); h.Enabled(line.ctx, line.record.Level) {
+		h.Handle(line.ctx, line.record)
+	}
 }
 
+// Enabled is always true, since only the courier may ask.
+func (s *story) Enabled(context.Context, slog.Level) bool { return true }
+
 func (s *story) Handle(ctx context.Context, r slog.Record) error {
-	sent := s.courier.send(line{s.Handler, context.WithoutCancel(ctx), r.Clone()})
-	if !sent && s.courier.ended() { // a check that hung has come back after all
-		return s.Handler.Handle(ctx, r)
+	l := line{s.handler, context.WithoutCancel(ctx), r.Clone()}
+	if !s.courier.send(l) && s.courier.ended() { // a check that hung has come back after all
+		s.write(l)
 	}
 	return nil
 }
 
 func (s *story) WithAttrs(attrs []slog.Attr) slog.Handler {
-	return &story{s.Handler.WithAttrs(attrs), s.log}
+	return s.with(func(h slog.Handler) slog.Handler { return h.WithAttrs(attrs) })
 }
 
 func (s *story) WithGroup(name string) slog.Handler {
-	return &story{s.Handler.WithGroup(name), s.log}
+	return s.with(func(h slog.Handler) slog.Handler { return h.WithGroup(name) })
+}
+
+func (s *story) with(f func(slog.Handler) slog.Handler) slog.Handler {
+	return &story{sync.OnceValue(func() slog.Handler { return f(s.handler()) }), s.log}
 }
