@@ -123,7 +123,9 @@ type Component struct {
 	// is called when the shutdown begins, or, if servers and other workers depend on
 	// the component, when those have been drained; so it is still served by all that
 	// it depends on. Its context ends when its share of the drain's time is over.
-	// Run's goes on, until it is the component's turn to stop.
+	// Run's goes on, until it is the component's turn to stop. If Run has failed, by an
+	// error or a panic, nobody is left to finish the work: Drain's context then ends at
+	// once, and its error says what is lost; the status of the exit is Run's.
 	Drain func(ctx context.Context) error
 
 	// Stop ends the component. It is called once, if Start has succeeded, when

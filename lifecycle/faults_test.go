@@ -96,7 +96,7 @@ var faults = []fault{
 	{"start", "hangs until it is told to stop", func(f *faultyApp) { f.guilty.Start = f.obey }, 0, 2 * s, `msg="start interrupted" component=guilty`},
 	{"start", "returns an error when it is told to stop", func(f *faultyApp) { f.guilty.Start = f.told(f.fail) }, 0, 2 * s, `msg="start interrupted" component=guilty`},
 	{"start", "panics when it is told to stop", func(f *faultyApp) { f.guilty.Start = f.told(f.panic) }, 3, 2 * s, "start failed: start guilty: panic: odd"},
-	{"start", "succeeds, but late after it was told to stop", func(f *faultyApp) { f.guilty.Start = f.told(f.after(3*s, f.nothing)) }, 0, 5 * s, ""},
+	{"start", "succeeds, but late after it was told to stop", func(f *faultyApp) { f.guilty.Start = f.told(f.after(3*s, f.nothing)) }, 0, 5 * s, "exit_code=0"},
 	{"start", "hangs, and ignores its context", func(f *faultyApp) { f.guilty.Start = f.hang }, 4, 16 * s, "start guilty: not done by its deadline"},
 	{"start", "succeeds when it has been left behind", func(f *faultyApp) {
 		f.guilty.Start = f.told(f.after(17*s, f.nothing))
@@ -126,7 +126,7 @@ var faults = []fault{
 	{"run", "panics", func(f *faultyApp) { f.guilty.Run = f.after(9*s, f.panic) }, 1, 4 * s, "run guilty: panic: odd"},
 	{"run", "calls runtime.Goexit", func(f *faultyApp) { f.guilty.Run = f.after(9*s, f.goexit) }, 1, 4 * s, "run guilty: runtime.Goexit was called"},
 	{"run", "returns an error when it is told to stop", func(f *faultyApp) { f.guilty.Run = f.told(f.fail) }, 1, 4 * s, "run guilty: broken"},
-	{"run", "returns its context's error when it is told to stop", func(f *faultyApp) { f.guilty.Run = f.obey }, 0, 4 * s, ""},
+	{"run", "returns its context's error when it is told to stop", func(f *faultyApp) { f.guilty.Run = f.obey }, 0, 4 * s, "exit_code=0"},
 	{"run", "panics when it is told to stop", func(f *faultyApp) { f.guilty.Run = f.told(f.panic) }, 1, 4 * s, "run guilty: panic: odd"},
 	{"run", "ignores its context", func(f *faultyApp) { f.guilty.Run = f.hang }, 4, 17 * s, "run guilty: not done by its deadline"},
 	{"run", "a server's listener breaks", func(f *faultyApp) {
@@ -172,6 +172,17 @@ var faults = []fault{
 		f.guilty.Drain = f.hang
 		f.Components = append(f.Components, f.component("far"))
 	}, 4, 25 * s, "drain guilty: not done by its deadline"},
+
+	{"drain", "a worker has failed, and leaves work", func(f *faultyApp) {
+		var work drain.Tracker
+		work.Start(context.Background(), "import")
+		f.guilty.Run, f.guilty.Drain = f.after(9*s, f.fail), work.Drain
+	}, 1, 4 * s, "drain guilty: drain: cut at the deadline: import (running for 10s)"},
+	{"drain", "a worker fails meanwhile", func(f *faultyApp) {
+		var work drain.Tracker
+		work.Start(context.Background(), "import")
+		f.guilty.Run, f.guilty.Drain = f.after(61*s, f.fail), work.Drain
+	}, 1, 6 * s, "run guilty: broken"},
 
 	{"stop", "returns an error", func(f *faultyApp) { f.guilty.Stop = f.fail }, 1, 4 * s, "stop guilty: broken"},
 	{"stop", "panics", func(f *faultyApp) { f.guilty.Stop = f.panic }, 1, 4 * s, "stop guilty: panic: odd"},

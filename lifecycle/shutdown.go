@@ -102,11 +102,37 @@ func (p *process) drainPart(ctx context.Context, part *part, deadline time.Time)
 	begin := time.Now()
 	if part.Server != nil {
 		p.drainServer(ctx, part, max(deadline.Sub(begin), 0))
-	} else if p.call(ctx, part, "drain", part.Drain, deadline) {
+	} else if p.call(part.whileItRuns(ctx), part, "drain", part.Drain, deadline) {
 		p.instant(Event{Instant: "Drained", Component: part.Name, Took: time.Since(p.t0)})
 	}
 	took := time.Since(begin)
 	part.note(func(r *ComponentReport) { r.Drain = took })
+}
+
+// whileItRuns returns a context that ends when the part's Run fails: nobody is left
+// to finish the work, and Drain says what is lost.
+func (p *part) whileItRuns(ctx context.Context) context.Context {
+	if p.Run == nil {
+		return ctx
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	failed := func() {
+		if p.runErr != nil {
+			cancel(p.runErr)
+		}
+	}
+	if isClosed(p.runDone) {
+		failed()
+	} else {
+		go func() {
+			select {
+			case <-p.runDone:
+				failed()
+			case <-ctx.Done():
+			}
+		}()
+	}
+	return ctx
 }
 
 // drainServer drains a server. The floor counts from T0 in any case: since then no
@@ -232,11 +258,15 @@ func (p *process) call(ctx context.Context, part *part, op string, f func(contex
 	case <-ctx.Done():
 		err = await(done, deadline)
 	}
+	cancelled := ctx.Err() == context.Canceled // since its Run has failed
+	if cancelled && errors.Is(err, context.Canceled) {
+		return false // which is no error of its own
+	}
 	switch {
 	case err == ErrDeadline:
 		p.leftBehind(part, op, err)
 	case err != nil:
-		if ctx.Err() != nil && (errors.Is(err, context.DeadlineExceeded) || errors.Is(err, drain.ErrCut)) {
+		if ctx.Err() != nil && !cancelled && (errors.Is(err, context.DeadlineExceeded) || errors.Is(err, drain.ErrCut)) {
 			err = fmt.Errorf("%w: %w", ErrDeadline, err)
 		}
 		p.log.Error("component failed to "+op, "component", part.Name, "error", err)
