@@ -64,7 +64,7 @@ func (a *App) main() int {
 func (p *process) notify() (stop func()) {
 	n, err := newNotifier(p.live, p.budget.grace-p.budget.preStop)
 	if err != nil {
-		p.log.Warn("systemd is not told", "error", err)
+		p.log.Warn("systemd is not told everything", "error", err)
 	}
 	if n == nil {
 		return func() {}

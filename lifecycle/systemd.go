@@ -35,21 +35,19 @@ type notifier struct {
 	t0       chan time.Time // capacity 1
 }
 
-// newNotifier returns nil if there is nobody to notify.
+// newNotifier returns nil if there is nobody to notify. An error with a notifier is
+// that of the watchdog alone.
 func newNotifier(live func() bool, grace time.Duration) (*notifier, error) {
 	path := os.Getenv("NOTIFY_SOCKET")
 	if path == "" {
 		return nil, nil
 	}
-	watchdog, err := watchdogInterval()
-	if err != nil {
-		return nil, err
-	}
+	watchdog, noWatchdog := watchdogInterval()
 	conn, err := net.Dial("unixgram", path) // which knows "@" for the abstract name space
 	if err != nil {
 		return nil, fmt.Errorf("NOTIFY_SOCKET: %w", err)
 	}
-	return &notifier{conn, watchdog, live, grace, make(chan time.Time, 1)}, nil
+	return &notifier{conn, watchdog, live, grace, make(chan time.Time, 1)}, noWatchdog
 }
 
 // watchdogInterval returns how often WATCHDOG_USEC wants a sign of life, or 0 if

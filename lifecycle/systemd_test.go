@@ -100,13 +100,29 @@ func TestSystemdThatIsGoneHoldsNothingUp(t *testing.T) {
 	assert.Less(t, took, 5*time.Second)
 }
 
+// TestBadWatchdogLeavesTheRest: without READY=1 the unit would not even start.
+func TestBadWatchdogLeavesTheRest(t *testing.T) {
+	for _, usec := range []string{"0", "3s"} {
+		t.Run(usec, func(t *testing.T) {
+			t.Parallel()
+			m := newManager(t, filepath.Join(t.TempDir(), "notify"))
+			p := run(t, "none", "NOTIFY_SOCKET="+m.path, "WATCHDOG_USEC="+usec)
+			assert.Equal(t, "STATUS=starting", m.next())
+			assert.Equal(t, "READY=1\nSTATUS=started", m.next())
+			code, _ := p.exit(p.signal(syscall.SIGTERM))
+			assert.Equal(t, 0, code)
+			assert.Contains(t, p.out.String(), "WATCHDOG_USEC: ")
+		})
+	}
+}
+
 func TestSystemdThatIsNotThereIsAWarning(t *testing.T) {
 	t.Parallel()
 	p := run(t, "none", "NOTIFY_SOCKET="+filepath.Join(t.TempDir(), "none"))
 	p.waitFor("instant=Started")
 	code, _ := p.exit(p.signal(syscall.SIGTERM))
 	assert.Equal(t, 0, code)
-	assert.Contains(t, p.out.String(), `msg="systemd is not told"`)
+	assert.Contains(t, p.out.String(), `msg="systemd is not told everything"`)
 }
 
 func TestWatchdogIsNotFedOnceLivenessIsRed(t *testing.T) {
