@@ -100,7 +100,8 @@ const (
 // panic or a [runtime.Goexit] in one is an [Error] that carries the component's
 // name.
 type Component struct {
-	// Name is unique among the components.
+	// Name is unique among the components, and neither "flush" nor "probes", which
+	// stand for App.Flush and the probe listener in errors and logs.
 	Name string
 
 	// DependsOn names the components that have to be usable before this one

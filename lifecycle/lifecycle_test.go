@@ -403,6 +403,10 @@ func TestInvalidConfiguration(t *testing.T) {
 	}{
 		{"no name", [2]string{}, lifecycle.App{Components: []lifecycle.Component{{Start: start}}},
 			"component 0 has no name"},
+		{"the name of Flush", [2]string{}, lifecycle.App{Components: []lifecycle.Component{{Name: "flush", Start: start}}},
+			`component 0: the name "flush" is that of a part of every App`},
+		{"the name of the probe listener", [2]string{}, lifecycle.App{Components: []lifecycle.Component{{Name: "probes", Start: start}}},
+			`component 0: the name "probes" is that of a part of every App`},
 		{"duplicate name", [2]string{}, lifecycle.App{Components: []lifecycle.Component{{Name: "a", Start: start}, {Name: "a"}}},
 			`duplicate name "a"`},
 		{"unknown dependency", [2]string{}, lifecycle.App{Components: []lifecycle.Component{{Name: "a", DependsOn: []string{"b"}, Start: start}}},

@@ -23,7 +23,7 @@ func (p *process) openProbes(ctx context.Context) (closeProbes func(), err error
 	var l net.Listener
 	if p.app.ProbeAddr != "" {
 		if l, err = new(net.ListenConfig).Listen(ctx, "tcp", p.app.ProbeAddr); err != nil {
-			return nil, &Error{Component: "probes", Op: "start", Err: err}
+			return nil, &Error{Component: probesName, Op: "start", Err: err}
 		}
 	}
 	checking, cancel := context.WithCancel(ctx)

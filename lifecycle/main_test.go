@@ -58,7 +58,7 @@ func faulty(fault string) {
 	case "stop panics":
 		guilty.Stop = func(context.Context) error { panic("odd") }
 	case "flush hangs":
-		a.Flush = forever
+		a.Flush = func(context.Context) error { fmt.Println("hanging"); select {} }
 	case "check panics":
 		guilty.Ready = func(context.Context) error { panic("odd") }
 	case "check hangs":
@@ -296,6 +296,19 @@ func TestSecondSignalEndsAtOnceDuringStart(t *testing.T) {
 	assert.Equal(t, 143, code)
 	assert.Less(t, took, time.Second)
 	assert.Contains(t, p.out.String(), "guilty (start)")
+}
+
+func TestSecondSignalNamesAFlushThatHangs(t *testing.T) {
+	t.Parallel()
+	p := run(t, "flush hangs", "GRACE_PERIOD=10m", "PRE_STOP_DELAY=0s")
+	p.waitFor("instant=Started")
+	p.signal(syscall.SIGTERM)
+	p.waitFor("hanging")
+	code, took := p.exit(p.signal(syscall.SIGTERM))
+	assert.Equal(t, 143, code)
+	assert.Less(t, took, time.Second)
+	assert.Contains(t, p.out.String(), `pending="flush (stop)"`)
+	assert.Contains(t, p.out.String(), "lifecycle_test.faulty", "the stack of what hangs")
 }
 
 // TestSecondSignalEndsAtOnceWithoutALog: nothing reads the log any more.

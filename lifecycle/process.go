@@ -30,6 +30,7 @@ type process struct {
 	plan      Plan
 	probes    *probes.Registry
 	parts     []*part
+	flushing  *part // stands for App.Flush, and is none of the parts
 
 	// ended receives the first part whose Run returns; its buffer is as large
 	// as the number of parts, so that none of them waits.
@@ -93,6 +94,12 @@ func prepare(a *App) (*process, error) {
 	return p, nil
 }
 
+// The names under which errors and stacks speak of what is no component.
+const (
+	flushName  = "flush"
+	probesName = "probes"
+)
+
 // check reports what is wrong with the components, each with its name.
 func (p *process) check() error {
 	errs := []error{p.checkApp()}
@@ -103,6 +110,9 @@ func (p *process) check() error {
 	for i, c := range p.app.Components {
 		if c.Name == "" {
 			errs = append(errs, fmt.Errorf("component %d has no name", i))
+		}
+		if c.Name == flushName || c.Name == probesName {
+			errs = append(errs, fmt.Errorf("component %d: the name %q is that of a part of every App", i, c.Name))
 		}
 		if c.Server == nil {
 			if c.Listen != nil {
@@ -189,6 +199,7 @@ func (p *process) register(part *part) error {
 
 // build makes the parts and ties them together, dependencies first.
 func (p *process) build() {
+	p.flushing = newPart(Component{Name: flushName})
 	p.parts = make([]*part, 0, len(p.app.Components))
 	byName := make(map[string]*part, len(p.app.Components))
 	for _, c := range p.app.Components {

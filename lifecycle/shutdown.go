@@ -316,8 +316,8 @@ func (p *process) flush(ctx context.Context) {
 	if p.app.Flush == nil {
 		return
 	}
-	flush := newPart(Component{Name: "flush"})
-	if p.call(context.WithoutCancel(ctx), flush, "stop", p.app.Flush, p.t0.Add(p.budget.flushed())) {
+	defer p.flushing.set("")
+	if p.call(context.WithoutCancel(ctx), p.flushing, "stop", p.app.Flush, p.t0.Add(p.budget.flushed())) {
 		p.instant(Event{Instant: "Flushed", Took: time.Since(p.t0)})
 	}
 }
@@ -347,7 +347,7 @@ func (p *process) finish() error {
 // pending returns the parts that have begun and not stopped yet, and what each of
 // them is doing, as "http (drain)".
 func (p *process) pending() (parts []*part, text []string) {
-	for _, part := range p.parts {
+	for _, part := range append(p.parts[:len(p.parts):len(p.parts)], p.flushing) {
 		if op := part.doing(); op != "" {
 			parts = append(parts, part)
 			text = append(text, fmt.Sprintf("%s (%s)", part.Name, op))
