@@ -7,6 +7,7 @@ package lifecycle
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -66,6 +67,11 @@ func activatedNames() ([]string, error) {
 	if err != nil || n <= 0 {
 		return nil, fmt.Errorf("systemd passes no sockets: LISTEN_FDS is %q", os.Getenv("LISTEN_FDS"))
 	}
+	for i := range n { // before anything is made as long as it says
+		if fd := firstActivated + i; !open(fd) {
+			return nil, fmt.Errorf("LISTEN_FDS is %d, but descriptor %d is not open", n, fd)
+		}
+	}
 	names := strings.Split(os.Getenv("LISTEN_FDNAMES"), ":")
 	for len(names) < n { // it is newer than the rest of the protocol
 		names = append(names, "unknown")
@@ -73,11 +79,36 @@ func activatedNames() ([]string, error) {
 	return names[:n], nil
 }
 
+// open reports whether there is such a descriptor, or was before it was taken over.
+func open(fd int) bool {
+	taken.Lock()
+	defer taken.Unlock()
+	var stat syscall.Stat_t
+	return taken.fds[fd] || syscall.Fstat(fd, &stat) == nil
+}
+
+// listens returns an error if a descriptor is not that of a listening socket.
+func listens(fd int) error {
+	v, err := syscall.GetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_ACCEPTCONN)
+	switch {
+	case err == syscall.ENOPROTOOPT: // a system that does not tell
+		return nil
+	case err != nil:
+		return os.NewSyscallError("getsockopt", err)
+	case v == 0:
+		return errors.New("it does not listen")
+	}
+	return nil
+}
+
 func takeOver(fd int, name string) (net.Listener, error) {
 	taken.Lock()
 	defer taken.Unlock()
 	if taken.fds[fd] {
 		return nil, fmt.Errorf("the socket %q that systemd passes has been taken before", name)
+	}
+	if err := listens(fd); err != nil { // it may be anybody's, and stays so
+		return nil, fmt.Errorf("LISTEN_FDS: descriptor %d, %q, is not a listening socket: %w", fd, name, err)
 	}
 	if taken.fds == nil {
 		taken.fds = make(map[int]bool)

@@ -163,7 +163,7 @@ func TestSystemdNotifySendsTheSame(t *testing.T) {
 // its own process, which becomes that of the program.
 func activated(t *testing.T, names string, sockets []*os.File, env ...string) *program {
 	cmd := exec.CommandContext(t.Context(), "/bin/sh", "-c", `LISTEN_PID=$$ exec "$0"`, os.Args[0])
-	cmd.ExtraFiles = sockets
+	cmd.ExtraFiles = sockets // what env says of their number comes later, and wins
 	count := string(rune('0' + len(sockets)))
 	return start(t, cmd, "activated", append([]string{"LISTEN_FDS=" + count, "LISTEN_FDNAMES=" + names}, env...)...)
 }
@@ -216,6 +216,36 @@ func TestSocketActivation(t *testing.T) {
 				require.NoError(t, err)
 				nc.Close()
 			}
+		})
+	}
+}
+
+// TestListenFDsIsNotTrusted: it may say more than there is, or mean what is no
+// listening socket.
+func TestListenFDsIsNotTrusted(t *testing.T) {
+	_, good := socket(t)
+	file, err := os.Open(os.DevNull)
+	require.NoError(t, err)
+	t.Cleanup(func() { file.Close() })
+	pair, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+	require.NoError(t, err)
+	connected, other := os.NewFile(uintptr(pair[0]), "connected"), os.NewFile(uintptr(pair[1]), "other")
+	t.Cleanup(func() { connected.Close(); other.Close() })
+	for _, tt := range []struct {
+		name, names string
+		socket      *os.File
+		env, says   string
+	}{
+		{"more than there are", "web", good, "LISTEN_FDS=2000000000", "LISTEN_FDS is 2000000000, but descriptor "},
+		{"a file", "web", file, "", `LISTEN_FDS: descriptor 3, \"web\", is not a listening socket: getsockopt: socket operation on non-socket`},
+		{"a connection", "web", connected, "", `LISTEN_FDS: descriptor 3, \"web\", is not a listening socket: it does not listen`},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			p := activated(t, tt.names, []*os.File{tt.socket}, "SOCKET=web", tt.env)
+			code, _ := p.exit(time.Now())
+			assert.Equal(t, 3, code)
+			assert.Contains(t, p.out.String(), tt.says)
 		})
 	}
 }
