@@ -426,6 +426,10 @@ func TestInvalidConfiguration(t *testing.T) {
 			`component "web": Listen is for a Server, and there is none`},
 		{"nil observer", [2]string{}, lifecycle.App{Observers: []func(lifecycle.Event){func(lifecycle.Event) {}, nil}}, "observer 1 is nil"},
 		{"pre-stop endpoint without a listener", [2]string{}, lifecycle.App{PreStopToken: "secret"}, "the pre-stop endpoint needs ProbeAddr"},
+		{"a token with a line's end", [2]string{}, lifecycle.App{PreStopToken: "secret\n", ProbeAddr: ":8081"},
+			"PreStopToken has white space around it or control characters, which no header can carry"},
+		{"a token of two lines", [2]string{}, lifecycle.App{PreStopToken: "sec\nret", ProbeAddr: ":8081"},
+			"PreStopToken has white space around it or control characters, which no header can carry"},
 		{"pre-stop endpoint beside a hook", [2]string{}, lifecycle.App{PreStopToken: "secret", ProbeAddr: ":8081", PreStop: 5 * time.Second},
 			"PreStop is 5s, but the time of the pre-stop endpoint is part of the shutdown"},
 		{"floor longer than the grace period", [2]string{}, lifecycle.App{

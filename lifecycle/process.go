@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode"
 
 	"github.com/lameduck-go/lameduck/internal/graph"
 	"github.com/lameduck-go/lameduck/probes"
@@ -145,6 +146,9 @@ func (p *process) checkApp() error {
 	}
 	if p.app.ProbeAddr == "" && p.app.PreStopToken != "" {
 		errs = append(errs, errors.New("the pre-stop endpoint needs ProbeAddr"))
+	}
+	if strings.TrimSpace(p.app.PreStopToken) != p.app.PreStopToken || strings.ContainsFunc(p.app.PreStopToken, unicode.IsControl) {
+		errs = append(errs, errors.New("PreStopToken has white space around it or control characters, which no header can carry"))
 	}
 	if p.app.PreStop > 0 && p.app.PreStopToken != "" {
 		errs = append(errs, fmt.Errorf("PreStop is %v, but the time of the pre-stop endpoint is part of the shutdown", p.app.PreStop))
