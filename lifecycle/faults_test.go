@@ -6,6 +6,7 @@ package lifecycle_test
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"flag"
 	"fmt"
@@ -119,6 +120,10 @@ var faults = []fault{
 		f.serve(nil)
 		f.guilty.Listen = func(context.Context) (net.Listener, error) { return nil, nil }
 	}, 3, 2 * s, "start failed: start guilty: it has no listener: Listen has returned nil"},
+	{"start", "a server has TLS and no certificate", func(f *faultyApp) {
+		f.serve(nil)
+		f.guilty.Server.HTTP.TLSConfig = new(tls.Config)
+	}, 3, 2 * s, "start failed: start guilty: its TLSConfig has no certificate"},
 
 	{"run", "ends while another one starts", func(f *faultyApp) { f.guilty.Run = f.after(s/2, f.nothing) }, 0, 4*s + s/2, `reason="component guilty ended by itself"`},
 	{"run", "ends after a while", func(f *faultyApp) { f.guilty.Run = f.after(9*s, f.nothing) }, 0, 4 * s, `reason="component guilty ended by itself"`},

@@ -112,6 +112,9 @@ func (p *part) serve(h *http.Server) {
 			return err
 		}
 	}
+	if secure && len(h.TLSConfig.Certificates) == 0 && h.TLSConfig.GetCertificate == nil && h.TLSConfig.GetConfigForClient == nil {
+		p.Start = func(context.Context) error { return errors.New("its TLSConfig has no certificate") }
+	}
 	p.undo = func() { l.Close() }
 	p.Run = func(context.Context) error {
 		err := p.Server.Serve
