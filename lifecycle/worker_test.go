@@ -80,15 +80,15 @@ func TestDrainHasItsShare(t *testing.T) {
 	})
 }
 
-// TestHungStartHasItsShare: the worker below it is drained all the same.
+// TestHungStartHasItsShare: the worker below it is drained all the same, and what it
+// opens when it has been left behind is closed again.
 func TestHungStartHasItsShare(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})
-		defer time.Sleep(time.Minute)
-		defer close(release)
+		late := memnet.Listen()
 		var share, behind time.Duration
 		web := lifecycle.HTTP("web", new(http.Server), "worker")
-		web.Listen = func(context.Context) (net.Listener, error) { <-release; return memnet.Listen(), nil }
+		web.Listen = func(context.Context) (net.Listener, error) { <-release; return late, nil }
 		a, _ := app(web, lifecycle.Component{Name: "worker", Drain: func(ctx context.Context) error {
 			deadline, _ := ctx.Deadline()
 			share = time.Until(deadline)
@@ -106,6 +106,10 @@ func TestHungStartHasItsShare(t *testing.T) {
 		require.ErrorIs(t, runFor(t, a, time.Minute), lifecycle.ErrDeadline)
 		assert.Equal(t, 11500*time.Millisecond, behind)
 		assert.Equal(t, 11500*time.Millisecond-50*time.Millisecond, share)
+		close(release)
+		synctest.Wait()
+		_, err := late.Accept()
+		assert.ErrorIs(t, err, net.ErrClosed, "the listener that comes too late is closed")
 	})
 }
 
