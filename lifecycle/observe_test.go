@@ -156,6 +156,22 @@ func TestLogThatHangsOrBreaksChangesNothing(t *testing.T) {
 	}
 }
 
+// TestGoodbyeEndsWithTheGracePeriod: an observer that hangs is waited for no longer
+// than that, though its second is not over.
+func TestGoodbyeEndsWithTheGracePeriod(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		defer close(release)
+		a, _ := app()
+		a.GracePeriod = 400 * time.Millisecond // of which 100 ms are the reserve, and a quarter of that is left
+		a.Flush = func(context.Context) error { <-release; return nil }
+		a.Observers = append(a.Observers, func(lifecycle.Event) { <-release })
+		t0 := time.Now()
+		require.ErrorIs(t, runFor(t, a, time.Second), lifecycle.ErrDeadline)
+		assert.Equal(t, time.Second+375*time.Millisecond, time.Since(t0))
+	})
+}
+
 // An oddHandler calls do whenever it is asked what is enabled.
 type oddHandler struct {
 	slog.Handler
