@@ -33,9 +33,9 @@
 // pre-stop hook has used, minus the reserve. The components' stop functions own
 // the last part of what is before it, five seconds or a quarter of the time if
 // that is less; the accept window and the drain own the rest, and what they do
-// not use passes on. In a chain of what has to be drained each server has the rest of
-// its floor, which counts from T0, and an equal part of what is left. What does not fit is an error before anything starts, with
-// the sum written out. [App.Plan] says all this before anything runs.
+// not use passes on. In a chain of what has to be drained each server has the rest
+// of its floor, which counts from T0, and an equal part of what is left. What does
+// not fit is an error before anything starts, with the sum written out. [App.Plan] says all this before anything runs.
 //
 // No stop can take another's time: a component that has not returned by its
 // share of what is left is left behind, named in the error and logged with the
