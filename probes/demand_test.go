@@ -217,3 +217,27 @@ func TestDemandThatShutdownOvertakes(t *testing.T) {
 		r.end()
 	})
 }
+
+// A probe has asked once. When the dependency is back the result is renewed
+// without another one, or else the loop would be told red a minute later.
+func TestRecoveryOfWhatACheckOnDemandDependsOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		var db, orders service
+		c := db.check("db")
+		c.Interval, c.Tolerate = time.Second, time.Minute
+		require.NoError(t, r.AddReadiness(c, orders.onDemand("orders", 10*time.Second, "db")))
+		r.run()
+		assert.Equal(t, okBody, r.readyz())
+		end := watch(r.Registry)
+		db.down.Store(true)
+		time.Sleep(5 * time.Second)
+		db.down.Store(false)
+		time.Sleep(5 * time.Minute)
+		for _, s := range end() {
+			assert.True(t, s.Ready, "%v: %s", s.after, s.Reason)
+		}
+		assert.EqualValues(t, 2, orders.calls.Load())
+		r.end()
+	})
+}

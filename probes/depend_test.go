@@ -386,6 +386,44 @@ func TestSharedIsTolerated(t *testing.T) {
 	})
 }
 
+// What depends on a shared check is not worse off when that is back than it was
+// before, until it has been asked itself.
+func TestRecoveryOfWhatIsShared(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		db, orders, web := service{}, service{takes: 500 * time.Millisecond}, service{takes: 300 * time.Millisecond}
+		c := db.check("db")
+		c.Interval, c.Tolerate = time.Second, time.Minute
+		require.NoError(t, r.AddReadiness(c, orders.check("orders", "db"), web.check("web", "orders")))
+		r.run()
+		time.Sleep(3 * time.Second)
+		require.Equal(t, okBody, r.readyz())
+		db.down.Store(true)
+		time.Sleep(5 * time.Second)
+		require.Equal(t, "200 ok, degraded: db, orders, web\n", r.readyz())
+
+		end := watch(r.Registry)
+		db.down.Store(false)
+		time.Sleep(time.Second + 500*time.Millisecond - 1)
+		assert.Equal(t, "200 ok, degraded: orders, web\n", r.readyz())
+		time.Sleep(300*time.Millisecond + 1)
+		assert.Equal(t, okBody, r.readyz())
+		for _, s := range end() {
+			assert.True(t, s.Ready, "%v: %s", s.after, s.Reason)
+		}
+
+		// What it finds itself is not tolerated.
+		db.down.Store(true)
+		time.Sleep(2 * time.Second)
+		require.Equal(t, "200 ok, degraded: db, orders, web\n", r.readyz())
+		db.down.Store(false)
+		orders.down.Store(true)
+		time.Sleep(2 * time.Second)
+		assert.Equal(t, "503 not ready: orders; skipped: web\n", r.readyz())
+		r.end()
+	})
+}
+
 func TestThresholds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t)

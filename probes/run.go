@@ -318,6 +318,9 @@ func (r *Registry) moveLocked(c *check, next *result, o outcome, now time.Time) 
 		if next.state == failing || from == failing || next.state == passing {
 			c.allowance = c.allowanceAt(now, from)
 		}
+		if next.state == failing || next.state == passing {
+			next.tolerated = time.Time{} // which may be that of a dependency
+		}
 		if next.state == failing && c.Tolerate > 0 {
 			next.tolerated = now.Add(c.allowance.left)
 		}
@@ -350,13 +353,16 @@ func (r *Registry) settleLocked(now time.Time) {
 			c.failures, c.successes, c.due, c.void = 0, 0, time.Time{}, c.running
 			c.finishLocked()
 		case len(causes) == 0 && known.state == skipped:
+			// Tolerated as long as before: that the cause is gone makes it no worse.
 			next := *known
-			next.state, next.causes, next.tolerated = unknown, nil, time.Time{}
+			next.state, next.causes = unknown, nil
 			next.ended, next.expires = time.Time{}, c.firstExpires(now)
 			r.moveLocked(c, &next, outcome{}, now)
 			c.next = now
 			if c.TTL == 0 { // a run from before may still hang
 				c.due = now.Add(c.patience + c.Timeout)
+			} else if !c.began.IsZero() { // somebody asks for it
+				r.demandLocked(c, now)
 			}
 		}
 	}
