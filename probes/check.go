@@ -58,8 +58,10 @@ type Check struct {
 	// TTL, if positive, lets the check run on demand instead of at an interval:
 	// when a probe over HTTP finds that its result is older than that. All
 	// probes that come meanwhile wait for that one run, for 800 ms at most. Status
-	// and Watch do not ask: the check fails until a probe has come. Zero means at
-	// an interval; negative is an error.
+	// and Watch do not ask: the check fails until a probe has come. A check that
+	// depends on it and runs at an interval does ask, and then once it fails it is
+	// run again after FailingInterval. Zero means at an interval; negative is an
+	// error.
 	TTL time.Duration
 
 	// FailureThreshold is how many runs in a row have to fail before a check
@@ -176,6 +178,7 @@ type check struct {
 	deps     []*check
 	patience time.Duration // how long deps may keep a run from starting
 	beat     *Heartbeat    // instead of Func; nil: it has a Func
+	needed   bool          // by a check that runs at an interval; under the mutex
 
 	known atomic.Pointer[result] // stored under the registry's mutex only
 

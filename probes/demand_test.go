@@ -241,3 +241,65 @@ func TestRecoveryOfWhatACheckOnDemandDependsOn(t *testing.T) {
 		r.end()
 	})
 }
+
+func TestDependantsOfACheckOnDemandThatFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		var db, orders service
+		c := db.onDemand("db", time.Minute)
+		c.FailureThreshold = 3
+		require.NoError(t, r.AddReadiness(c, orders.check("orders", "db")))
+		r.run()
+		time.Sleep(time.Second)
+		require.EqualValues(t, 1, db.calls.Load(), "orders has asked")
+		require.True(t, r.Status().Ready)
+
+		// One failure of three decides nothing, and is decided without a probe.
+		db.down.Store(true)
+		time.Sleep(time.Minute)
+		require.EqualValues(t, 2, db.calls.Load())
+		end := watch(r.Registry)
+		db.down.Store(false)
+		time.Sleep(10 * time.Minute)
+		for _, s := range end() {
+			assert.True(t, s.Ready, "%v: %s", s.after, s.Reason)
+		}
+		assert.Empty(t, r.log())
+
+		// Neither is it without one when it has failed and is back.
+		db.down.Store(true)
+		time.Sleep(2 * time.Minute)
+		synctest.Wait()
+		assert.Equal(t, "not ready: db; skipped: orders", r.Status().Reason)
+		db.down.Store(false)
+		time.Sleep(probes.DefaultInterval)
+		synctest.Wait()
+		assert.True(t, r.Status().Ready, r.Status().Reason)
+		r.end()
+	})
+}
+
+// Nothing runs at an interval here, so only the probe that has demanded orders
+// can have db decided.
+func TestDemandThatWaitsForAThreshold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		var db, orders service
+		c := db.onDemand("db", time.Minute)
+		c.FailureThreshold = 2
+		require.NoError(t, r.AddReadiness(c, orders.onDemand("orders", time.Second, "db")))
+		r.run()
+		require.Equal(t, okBody, r.readyz())
+		time.Sleep(time.Minute)
+		db.down.Store(true)
+		require.Equal(t, okBody, r.readyz(), "one failure of two")
+		require.EqualValues(t, 2, db.calls.Load())
+		db.down.Store(false)
+		calls := orders.calls.Load()
+		time.Sleep(forLong)
+		assert.True(t, r.Status().Ready, r.Status().Reason)
+		assert.Equal(t, calls+1, orders.calls.Load(), "as soon as db was decided")
+		assert.EqualValues(t, 3, db.calls.Load(), "and nobody asks since")
+		r.end()
+	})
+}

@@ -13,6 +13,17 @@ func (c *check) needs(d *check) bool {
 	return c != nil && (c == d || slices.ContainsFunc(c.deps, func(dep *check) bool { return dep.needs(d) }))
 }
 
+// need notes that everything that c depends on is needed at an interval. What
+// is needed already has noted that before.
+func (c *check) need() {
+	for _, d := range c.deps {
+		if !d.needed {
+			d.needed = true
+			d.need()
+		}
+	}
+}
+
 // roots returns the names of the checks at the root of what c is skipped for, and
 // until when all of them are tolerated. What c depends on is settled already.
 func (c *check) roots() (causes []string, tolerated time.Time) {

@@ -282,6 +282,9 @@ func (c *check) connect(all []*check) {
 		c.deps = append(c.deps, d)
 		c.patience = max(c.patience, min(d.patience+d.verdictTime(), forever))
 	}
+	if c.TTL == 0 {
+		c.need()
+	}
 }
 
 // Started says that start-up is over, but for what is still expected. From then

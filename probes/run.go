@@ -133,17 +133,37 @@ func (r *Registry) stepCheckLocked(ctx context.Context, c *check, now time.Time)
 	if c.running {
 		return c.due
 	}
-	if c.known.Load().state == skipped || c.TTL > 0 && !c.demanded {
+	known := c.known.Load()
+	if known.state == skipped {
 		return time.Time{}
+	}
+	if c.TTL > 0 && !c.demanded {
+		if !c.needed || known.state != failing && c.failures == 0 {
+			return time.Time{}
+		}
+		if wake = c.again(known, now); now.Before(wake) {
+			return wake
+		}
+		r.demandLocked(c, now)
 	}
 	if now.Before(c.next) {
 		return earliest(c.next, c.due)
 	}
-	if r.waitsLocked(c, now) {
-		return c.due
+	if waits, wake := r.waitsLocked(c, now); waits {
+		return earliest(c.due, wake)
 	}
 	r.startLocked(ctx, c, now)
 	return c.due
+}
+
+// again returns when a check on demand is to run again for those that depend on
+// it: when its result is too old, and after a failure, which they may wait to see
+// decided, at the interval for that.
+func (c *check) again(known *result, now time.Time) time.Time {
+	if !known.ended.IsZero() && (known.state == failing || c.failures > 0) {
+		return known.ended.Add(c.FailingInterval)
+	}
+	return c.stale(known, now)
 }
 
 // lateness is the outcome of a run of which there is none in time.
@@ -158,13 +178,18 @@ func (c *check) lateness(now time.Time) outcome {
 
 // waitsLocked reports whether c has to wait for what it depends on: for a first
 // result, or for one that is as fresh as its own is to be. Without that, checks
-// that come due together would each report what only one of them has found.
-func (r *Registry) waitsLocked(c *check, now time.Time) bool {
-	waits := false
+// that come due together would each report what only one of them has found. What
+// it waits for is demanded where it is on demand: now, or at the time wake.
+func (r *Registry) waitsLocked(c *check, now time.Time) (waits bool, wake time.Time) {
 	for _, d := range c.deps {
 		known := d.known.Load()
-		if d.TTL > 0 && known.state != skipped && !now.Before(d.stale(known, now)) {
-			r.demandLocked(d, now)
+		if d.TTL > 0 && known.state != skipped {
+			switch again := d.again(known, now); {
+			case !now.Before(again):
+				r.demandLocked(d, now)
+			case d.failures > 0:
+				wake = earliest(wake, again)
+			}
 		}
 		pending := d.running || d.demanded || d.TTL == 0 && !now.Before(d.next)
 		fresh := !known.ended.Before(c.next)
@@ -172,7 +197,7 @@ func (r *Registry) waitsLocked(c *check, now time.Time) bool {
 			waits = true
 		}
 	}
-	return waits
+	return waits, wake
 }
 
 // startLocked starts a run of c.
