@@ -44,11 +44,12 @@ func (r *Registry) demand(ctx context.Context, k kind, name string) {
 func (r *Registry) demandAll(k kind, name string, began time.Time) (runs []<-chan struct{}) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	only := find(r.checks, k.checks(), name)
+	only := make(map[*check]bool)
+	find(r.checks, k.checks(), name).add(only)
 	now := time.Now()
 	news := false
 	for _, c := range r.order {
-		if c.TTL == 0 || c.kind != k.checks() || r.retiredLocked(c) || name != "" && !only.needs(c) {
+		if c.TTL == 0 || c.kind != k.checks() || r.retiredLocked(c) || name != "" && !only[c] {
 			continue
 		}
 		known := c.known.Load()

@@ -5,6 +5,7 @@ package probes_test
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"sync"
@@ -302,4 +303,27 @@ func TestDemandThatWaitsForAThreshold(t *testing.T) {
 		assert.EqualValues(t, 3, db.calls.Load(), "and nobody asks since")
 		r.end()
 	})
+}
+
+// There are 2^30 paths from the last check to the first ones.
+func TestDemandOfOneCheckInADeepGraph(t *testing.T) {
+	var r probes.Registry
+	r.Started()
+	require.NoError(t, r.AddReadiness(probes.Check{Name: "other", TTL: time.Second, Func: pass}))
+	var before []string
+	for i := range 30 {
+		layer := []string{fmt.Sprint("a", i), fmt.Sprint("b", i)}
+		for _, name := range layer {
+			require.NoError(t, r.AddReadiness(probes.Check{Name: name, Func: pass, DependsOn: before}))
+		}
+		before = layer
+	}
+	answered := make(chan int, 1)
+	go func() { answered <- request(r.ReadyHandler(), http.MethodGet, "/readyz/a29").Code }()
+	select {
+	case code := <-answered:
+		assert.Equal(t, http.StatusServiceUnavailable, code)
+	case <-time.After(10 * time.Second):
+		require.Fail(t, "no answer")
+	}
 }

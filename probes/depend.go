@@ -8,9 +8,16 @@ import (
 	"time"
 )
 
-// needs reports whether d is c or something that c depends on. Nil needs nothing.
-func (c *check) needs(d *check) bool {
-	return c != nil && (c == d || slices.ContainsFunc(c.deps, func(dep *check) bool { return dep.needs(d) }))
+// add adds c and all that it depends on to a set. Each is visited once, since there
+// may be exponentially many paths. Nil adds nothing.
+func (c *check) add(to map[*check]bool) {
+	if c == nil || to[c] {
+		return
+	}
+	to[c] = true
+	for _, d := range c.deps {
+		d.add(to)
+	}
 }
 
 // need notes that everything that c depends on is needed at an interval. What
