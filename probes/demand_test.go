@@ -305,13 +305,13 @@ func TestDemandThatWaitsForAThreshold(t *testing.T) {
 	})
 }
 
-// There are 2^30 paths from the last check to the first ones.
+// There are 2^59 paths from the last check to the first ones.
 func TestDemandOfOneCheckInADeepGraph(t *testing.T) {
 	var r probes.Registry
 	r.Started()
 	require.NoError(t, r.AddReadiness(probes.Check{Name: "other", TTL: time.Second, Func: pass}))
 	var before []string
-	for i := range 30 {
+	for i := range 60 {
 		layer := []string{fmt.Sprint("a", i), fmt.Sprint("b", i)}
 		for _, name := range layer {
 			require.NoError(t, r.AddReadiness(probes.Check{Name: name, Func: pass, DependsOn: before}))
@@ -319,7 +319,7 @@ func TestDemandOfOneCheckInADeepGraph(t *testing.T) {
 		before = layer
 	}
 	answered := make(chan int, 1)
-	go func() { answered <- request(r.ReadyHandler(), http.MethodGet, "/readyz/a29").Code }()
+	go func() { answered <- request(r.ReadyHandler(), http.MethodGet, "/readyz/a59").Code }()
 	select {
 	case code := <-answered:
 		assert.Equal(t, http.StatusServiceUnavailable, code)
