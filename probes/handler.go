@@ -5,6 +5,7 @@ package probes
 
 import (
 	"cmp"
+	"fmt"
 	"net/http"
 	"slices"
 	"strconv"
@@ -72,7 +73,7 @@ func (r *Registry) StartupHandler() http.Handler { return r.handler(startup, fal
 // ServingHandler is as LiveHandler, for the second readiness probe.
 func (r *Registry) ServingHandler() http.Handler { return r.handler(serving, false) }
 
-// handler returns the handler of a probe, or nil if it has no path.
+// handler returns the handler of a probe.
 func (r *Registry) handler(k kind, own bool) *handler {
 	path := [kinds]string{
 		liveness:  cmp.Or(r.LivePath, "/livez"),
@@ -83,14 +84,26 @@ func (r *Registry) handler(k kind, own bool) *handler {
 	return &handler{registry: r, kind: k, own: own, path: r.Prefix + path, beneath: path + "/"}
 }
 
-// handlers returns those that have a path.
+// handlers returns those that have a path, the longest first: one may be beneath
+// another. It panics where a mux would, and where it would not, alike.
 func (r *Registry) handlers(own bool) []*handler {
 	var all []*handler
 	for k := range kinds {
-		if h := r.handler(k, own); h.beneath != "-/" {
-			all = append(all, h)
+		h := r.handler(k, own)
+		switch {
+		case h.path == r.Prefix+"-":
+			continue
+		case h.path[0] != '/' || strings.HasSuffix(h.path, "/") || strings.Contains(h.path, "//"):
+			panic(fmt.Sprintf("probes: the path %q of the %v probe: Prefix and path begin with a slash and end without", h.path, k))
 		}
+		for _, other := range all {
+			if other.path == h.path {
+				panic(fmt.Sprintf("probes: the %v and %v probes have one path, %q", other.kind, k, h.path))
+			}
+		}
+		all = append(all, h)
 	}
+	slices.SortStableFunc(all, func(a, b *handler) int { return len(b.path) - len(a.path) })
 	return all
 }
 

@@ -420,6 +420,29 @@ func TestPathsAndMounting(t *testing.T) {
 }
 
 // What a program may have on its ServeMux already.
+func TestPathsBeneathPaths(t *testing.T) {
+	r := &probes.Registry{LivePath: "/health", ReadyPath: "/health/ready", StartupPath: "/health/ready/up", ServingPath: "-", Prefix: "/x"}
+	for _, h := range []http.Handler{r.Handler(), mounted(r)} {
+		assert.Equal(t, "ok\n", request(h, http.MethodGet, "/x/health").Body.String())
+		assert.Equal(t, "not ready: starting\n", request(h, http.MethodGet, "/x/health/ready").Body.String())
+		assert.Equal(t, "not ready: starting\n", request(h, http.MethodGet, "/x/health/ready/up").Body.String())
+		assert.Equal(t, http.StatusNotFound, request(h, http.MethodGet, "/x-").Code, "none")
+	}
+}
+
+func TestBadPaths(t *testing.T) {
+	for want, r := range map[string]*probes.Registry{
+		`probes: the liveness and readiness probes have one path, "/h"`:                                                 {LivePath: "/h", ReadyPath: "/h"},
+		`probes: the path "livez" of the liveness probe: Prefix and path begin with a slash and end without`:            {LivePath: "livez"},
+		`probes: the path "/ready/" of the readiness probe: Prefix and path begin with a slash and end without`:         {ReadyPath: "/ready/"},
+		`probes: the path "/internal//livez" of the liveness probe: Prefix and path begin with a slash and end without`: {Prefix: "/internal/"},
+		`probes: the path "internal/livez" of the liveness probe: Prefix and path begin with a slash and end without`:   {Prefix: "internal"},
+	} {
+		assert.PanicsWithValue(t, want, func() { r.Handler() })
+		assert.PanicsWithValue(t, want, func() { mounted(r) })
+	}
+}
+
 func TestMountingBesideOtherPatterns(t *testing.T) {
 	mux := http.NewServeMux()
 	for _, pattern := range []string{"GET /", "GET /{tenant}/{id}", "GET /{tenant}/{id}/{rest...}", "POST /{file...}"} {

@@ -41,7 +41,9 @@ type Registry struct {
 	// Paths of the probes. Empty means /livez, /readyz, /startupz and /servingz;
 	// "-" means none. The last one is that of a second readiness probe, which at
 	// shutdown stays green until AcceptWindowClosed. Each path also has a
-	// sub-path for each check, such as /readyz/db.
+	// sub-path for each check, such as /readyz/db; a path of a probe beneath
+	// another's goes first. Mount and Handler panic if two are equal, or one does
+	// not begin with a slash or ends with one.
 	LivePath, ReadyPath, StartupPath, ServingPath string
 
 	// Prefix, such as /internal, is put before all paths.
