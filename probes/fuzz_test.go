@@ -7,6 +7,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -14,6 +15,7 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 	"unicode/utf8"
 
 	"github.com/stretchr/testify/assert"
@@ -41,6 +43,17 @@ func FuzzRequest(f *testing.F) {
 		probes.Check{Name: "web", DependsOn: []string{"db"}, Func: pass},
 		probes.Check{Name: "cache", Optional: true, Func: pass},
 	))
+	ctx, cancel := context.WithCancel(context.Background())
+	ran := make(chan error)
+	r.Logger = slog.New(slog.DiscardHandler)
+	go func() { ran <- r.Run(ctx) }()
+	f.Cleanup(func() { cancel(); <-ran })
+	own := httptest.NewRequest(http.MethodGet, "/readyz/db?verbose", nil)
+	require.Eventually(f, func() bool { // or else there is no text to leak
+		w := httptest.NewRecorder()
+		r.Handler().ServeHTTP(w, own)
+		return strings.Contains(w.Body.String(), "hunter2")
+	}, 10*time.Second, time.Millisecond)
 	handlers := []http.Handler{mounted(r), r.Handler(), r.ReadyHandler(), r.LiveHandler(), r.StartupHandler(), r.ServingHandler()}
 	f.Fuzz(func(t *testing.T, path, query, accept string) {
 		for i, h := range handlers {
@@ -57,7 +70,9 @@ func FuzzRequest(f *testing.F) {
 			assert.LessOrEqual(t, w.writes, 1)
 			body := w.Body.String()
 			assert.True(t, utf8.ValidString(body))
-			assert.NotContains(t, body, "hunter2")
+			if i != 1 { // a listener of its own shows it
+				assert.NotContains(t, body, "hunter2")
+			}
 			if w.Header().Get("Content-Type") == "application/health+json" {
 				assert.True(t, json.Valid(w.Body.Bytes()))
 			} else {
