@@ -243,9 +243,20 @@ func (h *handler) details(r *http.Request) (yes bool) {
 // isLocal reports whether the request comes from this host, and not through a
 // proxy on it that says so.
 func isLocal(r *http.Request) bool {
-	forwarded := slices.ContainsFunc([]string{"Forwarded", "X-Forwarded-For", "Via"}, func(name string) bool {
-		_, ok := r.Header[name]
-		return ok
-	})
-	return !forwarded && isLoopback(r.RemoteAddr)
+	for name := range r.Header {
+		if isForwarding(name) {
+			return false
+		}
+	}
+	return isLoopback(r.RemoteAddr)
+}
+
+// isForwarding reports whether a header, in its canonical form, is one that
+// proxies add.
+func isForwarding(name string) bool {
+	switch name {
+	case "Forwarded", "Via", "X-Real-Ip", "True-Client-Ip", "Cf-Connecting-Ip":
+		return true
+	}
+	return strings.HasPrefix(name, "X-Forwarded-") || strings.HasPrefix(name, "X-Envoy-") || strings.HasPrefix(name, "X-Original-")
 }

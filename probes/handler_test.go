@@ -138,6 +138,22 @@ func TestDetails(t *testing.T) {
 	}
 }
 
+func TestHeadersOfProxiesWithholdDetails(t *testing.T) {
+	sick(t, func(r *rig) {
+		for _, header := range []string{"", "Accept-Language", "Forwarded", "Via", "X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host",
+			"X-Real-IP", "True-Client-IP", "CF-Connecting-IP", "X-Envoy-External-Address", "X-Original-Forwarded-For"} {
+			req := httptest.NewRequest(http.MethodGet, "/readyz?verbose", nil)
+			req.RemoteAddr = "127.0.0.1:4711"
+			if header != "" {
+				req.Header.Set(header, "203.0.113.9")
+			}
+			w := httptest.NewRecorder()
+			r.ReadyHandler().ServeHTTP(w, req)
+			assert.Equal(t, header == "" || header == "Accept-Language", strings.Contains(w.Body.String(), "hunter2"), header)
+		}
+	})
+}
+
 func TestSubPaths(t *testing.T) {
 	sick(t, func(r *rig) {
 		done, err := new(probes.Registry).Expect("x")

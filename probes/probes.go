@@ -65,7 +65,9 @@ type Registry struct {
 	// Details says who may see the text of errors. It is called in the request's
 	// goroutine for verbose answers only; if it panics the answer is no. Nil
 	// means whoever asks the Handler of the registry, and otherwise a peer on a
-	// loopback address whose request was not forwarded by a proxy.
+	// loopback address whose request has no header that proxies add. A proxy on
+	// this host that adds none cannot be told from a person on it: behind such a
+	// one, set Details.
 	Details func(*http.Request) bool
 
 	// current is what the probes answer. It is stored under mu only, so that a
