@@ -40,7 +40,7 @@ func TestTimesAreMonotonic(t *testing.T) {
 	defer cancel()
 	ran := make(chan error)
 	go func() { ran <- r.Run(ctx) }()
-	r.demand(t.Context(), readiness, "")
+	r.demand(t.Context(), readiness, "", nil)
 	for s := range r.Watch(t.Context()) {
 		switch {
 		case s.Reason == "":

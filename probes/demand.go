@@ -5,6 +5,7 @@ package probes
 
 import (
 	"context"
+	"slices"
 	"time"
 )
 
@@ -14,14 +15,15 @@ import (
 const maxWait = 800 * time.Millisecond
 
 // demand has every check of a kind that is on demand run if its result is too
-// old, or only the one of a name with what it depends on, and waits for that. However many probes come meanwhile there is one run,
-// which knows nothing of ctx: one of them that goes away changes nothing.
-func (r *Registry) demand(ctx context.Context, k kind, name string) {
+// old and it is not excluded, or only the one of a name with what it depends on,
+// and waits for that. However many probes come meanwhile there is one run, which
+// knows nothing of ctx: one of them that goes away changes nothing.
+func (r *Registry) demand(ctx context.Context, k kind, name string, exclude []string) {
 	began := time.Now()
 	timer := time.NewTimer(maxWait)
 	defer timer.Stop()
 	for {
-		runs := r.demandAll(k, name, began)
+		runs := r.demandAll(k, name, exclude, began)
 		for _, over := range runs {
 			select {
 			case <-over:
@@ -41,7 +43,7 @@ func (r *Registry) demand(ctx context.Context, k kind, name string) {
 // demandAll returns what is closed when the runs are over that a probe has to
 // wait for: none that is late already, and none if nobody runs them. A result
 // from after the probe began is fresh, however short its time to live is.
-func (r *Registry) demandAll(k kind, name string, began time.Time) (runs []<-chan struct{}) {
+func (r *Registry) demandAll(k kind, name string, exclude []string, began time.Time) (runs []<-chan struct{}) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	only := make(map[*check]bool)
@@ -50,6 +52,9 @@ func (r *Registry) demandAll(k kind, name string, began time.Time) (runs []<-cha
 	news := false
 	for _, c := range r.order {
 		if c.TTL == 0 || c.kind != k.checks() || r.retiredLocked(c) || name != "" && !only[c] {
+			continue
+		}
+		if name == "" && slices.Contains(exclude, c.Name) {
 			continue
 		}
 		known := c.known.Load()

@@ -327,3 +327,18 @@ func TestDemandOfOneCheckInADeepGraph(t *testing.T) {
 		require.Fail(t, "no answer")
 	}
 }
+
+func TestExcludedCheckOnDemandIsNotAsked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		db, slow := service{}, service{takes: 500 * time.Millisecond}
+		require.NoError(t, r.AddReadiness(db.onDemand("db", time.Minute), slow.onDemand("slow", time.Minute)))
+		r.run()
+		t0 := time.Now()
+		assert.Equal(t, "ok\nexcluded: slow\n", request(r.ReadyHandler(), http.MethodGet, "/readyz?exclude=slow").Body.String())
+		assert.Zero(t, time.Since(t0))
+		synctest.Wait()
+		assert.Equal(t, []int32{1, 0}, []int32{db.calls.Load(), slow.calls.Load()})
+		r.end()
+	})
+}

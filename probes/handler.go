@@ -148,11 +148,11 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	simple := h.simple(r)
 	v := h.registry.snapshot().verdict(h.kind)
 	if !v.ask.IsZero() && time.Since(v.ask) >= 0 {
-		name := ""
+		name, exclude := "", []string(nil)
 		if !simple {
-			name = h.name(r)
+			name, exclude = h.name(r), parse(r).exclude
 		}
-		h.registry.demand(r.Context(), h.kind, name)
+		h.registry.demand(r.Context(), h.kind, name, exclude)
 		v = h.registry.snapshot().verdict(h.kind)
 	}
 	if !simple {
