@@ -540,3 +540,16 @@ func TestEverythingAtOnce(t *testing.T) {
 		r.end()
 	})
 }
+
+func TestMaintenanceThatIsOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		r.Maintain("until then", time.Until(time.Now().Add(-time.Second)))
+		assert.Equal(t, okBody, r.readyz())
+		r.Maintain("for good", 0)
+		time.Sleep(forLong)
+		assert.Equal(t, "503 not ready: maintenance\n", r.readyz())
+		r.Maintain("", -1)
+		assert.Equal(t, "503 not ready: maintenance\n", r.readyz(), "nor does that end another")
+	})
+}

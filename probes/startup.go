@@ -66,9 +66,13 @@ func (r *Registry) upLocked() {
 }
 
 // Maintain turns readiness red until EndMaintenance, and if d is positive, for d at
-// most. A later call takes the place of an earlier one. The reason is for the
+// most. Zero means no other end; if d is negative, as time.Until says of what is
+// over, nothing is done. A later call takes the place of an earlier one. The reason is for the
 // log, the history, and those who may see errors. At shutdown it has no say.
 func (r *Registry) Maintain(reason string, d time.Duration) {
+	if d < 0 {
+		return
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	now := time.Now()
