@@ -214,12 +214,17 @@ func oneLine(text string, most int) string {
 	}, text)
 }
 
-// panicText says what a panic carried, which may panic when it is asked.
-func panicText(v any) (text string) {
-	defer func() {
-		if recover() != nil {
-			text = "panic"
-		}
+// panicText says what a panic carried, which may panic when it is asked, or leave
+// the goroutine, which is therefore one of its own.
+func panicText(v any) string {
+	said := make(chan string, 1)
+	go func() {
+		text := "panic"
+		defer func() {
+			_ = recover()
+			said <- text
+		}()
+		text = bounded(fmt.Sprintf("panic: %v", v), maxError)
 	}()
-	return bounded(fmt.Sprintf("panic: %v", v), maxError)
+	return <-said
 }

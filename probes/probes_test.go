@@ -866,3 +866,27 @@ func request(h http.Handler, method, target string) *httptest.ResponseRecorder {
 	h.ServeHTTP(w, req)
 	return w
 }
+
+type exitingError struct{}
+
+func (exitingError) Error() string { runtime.Goexit(); return "" }
+
+// A check whose panic leaves its goroutine when asked for its text is over all
+// the same, and is run again.
+func TestPanicWhoseTextExits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		calls := 0
+		r.ready("db", func(context.Context) error {
+			if calls++; calls == 2 {
+				panic(exitingError{})
+			}
+			return nil
+		})
+		r.run()
+		time.Sleep(forLong)
+		assert.Greater(t, calls, 2)
+		assert.Equal(t, okBody, r.readyz())
+		r.end()
+	})
+}
