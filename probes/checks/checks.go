@@ -85,8 +85,8 @@ func HTTPStatus(client *http.Client, url string, min, max int) func(context.Cont
 	}
 	return func(ctx context.Context) error {
 		req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-		if err != nil {
-			return err
+		if err != nil { // which has the URL as it is, with its password
+			return errors.New("GET: the URL is not valid")
 		}
 		resp, err := client.Do(req)
 		if err != nil {

@@ -254,3 +254,11 @@ func TestChecksFitARegistry(t *testing.T) {
 	require.NoError(t, r.AddReadiness(probes.Check{Name: "http", Func: checks.HTTP(nil, "http://127.0.0.1:1")}))
 	require.NoError(t, r.AddReadiness(probes.Check{Name: "db", Func: checks.Ping(pinger(nil))}))
 }
+
+func TestHTTPDoesNotShowThePasswordOfABadURL(t *testing.T) {
+	for _, url := range []string{"http://user:hunter2@host:80 80/", "http://user:hunter2@host/%zz"} {
+		err := checks.HTTP(nil, url)(t.Context())
+		require.Error(t, err)
+		assert.NotContains(t, err.Error(), "hunter2")
+	}
+}

@@ -93,6 +93,11 @@ func seconds(s float64) time.Duration {
 // and of every group above it that can be seen. Without a limit, or off Linux, the
 // check passes. Files of the control group that cannot be read or understood
 // are an error.
+//
+// A share that is not positive, or not a number, is an error of every run.
 func Memory(max float64) Local {
+	if !(max > 0) {
+		return func() error { return fmt.Errorf("memory: the share %v is not positive", max) }
+	}
 	return func() error { return memoryWithin(os.DirFS("/"), max) }
 }

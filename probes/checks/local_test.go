@@ -84,3 +84,9 @@ func stops() (n uint64) {
 func TestMemory(t *testing.T) {
 	assert.NoError(t, checks.Memory(1)(), "the test runs, so it is within its limit")
 }
+
+func TestMemoryOfNoShare(t *testing.T) {
+	for _, share := range []float64{0, -1, math.NaN()} {
+		assert.ErrorContains(t, checks.Memory(share)(), "is not positive")
+	}
+}
