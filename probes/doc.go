@@ -24,8 +24,9 @@
 //
 // A readiness check may ask a dependency, and is given a context for it. A
 // liveness check takes no context: a process is not to be restarted because
-// something it depends on is down, so what needs the network does not fit. For
-// liveness there are heartbeats of loops, locks that have to be free, and
+// something it depends on is down, so a function of a context is refused. What
+// nobody can refuse is a func() error that asks a dependency inside. For liveness
+// there are heartbeats of loops, locks that have to be free, and
 // functions that look at the process itself.
 //
 // A check names what it depends on. While that fails it is not called, and reads
