@@ -885,6 +885,7 @@ func TestPanicWhoseTextExits(t *testing.T) {
 		})
 		r.run()
 		time.Sleep(forLong)
+		synctest.Wait()
 		assert.Greater(t, calls, 2)
 		assert.Equal(t, okBody, r.readyz())
 		r.end()
