@@ -89,3 +89,13 @@ func (r *Registry) demandLocked(c *check, now time.Time) bool {
 	r.wakeLocked()
 	return true
 }
+
+// again returns when a check on demand is to run again for those that depend on
+// it: when its result is too old, and after a failure, which they may wait to see
+// decided, at the interval for that.
+func (c *check) again(known *result, now time.Time) time.Time {
+	if !known.ended.IsZero() && (known.state == failing || c.failures > 0) {
+		return known.ended.Add(c.FailingInterval)
+	}
+	return c.stale(known, now)
+}

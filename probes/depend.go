@@ -54,3 +54,59 @@ func (c *check) roots() (causes []string, tolerated time.Time) {
 	slices.Sort(causes)
 	return slices.Compact(causes), tolerated
 }
+
+// waitsLocked reports whether c has to wait for what it depends on: for a first
+// result, or for one that is as fresh as its own is to be. Without that, checks
+// that come due together would each report what only one of them has found. What
+// it waits for is demanded where it is on demand: now, or at the time wake.
+func (r *Registry) waitsLocked(c *check, now time.Time) (waits bool, wake time.Time) {
+	for _, d := range c.deps {
+		known := d.known.Load()
+		if d.TTL > 0 && known.state != skipped {
+			switch again := d.again(known, now); {
+			case !now.Before(again):
+				r.demandLocked(d, now)
+			case d.failures > 0:
+				wake = earliest(wake, again)
+			}
+		}
+		pending := d.running || d.demanded || d.TTL == 0 && !now.Before(d.next)
+		fresh := !known.ended.Before(c.next)
+		if known.state == unknown || d.failures > 0 || pending && !fresh {
+			waits = true
+		}
+	}
+	return waits, wake
+}
+
+// settleLocked makes the checks follow those that they depend on: they are
+// skipped while one of them fails, and have yet to run when it does not any more.
+func (r *Registry) settleLocked(now time.Time) {
+	for _, c := range r.order {
+		if len(c.deps) == 0 || r.retiredLocked(c) {
+			continue
+		}
+		known := c.known.Load()
+		causes, tolerated := c.roots()
+		switch {
+		case len(causes) > 0 && (known.state != skipped || !slices.Equal(causes, known.causes) || !tolerated.Equal(known.tolerated)):
+			next := *known
+			next.state, next.causes, next.tolerated = skipped, causes, tolerated
+			r.moveLocked(c, &next, outcome{}, now)
+			c.failures, c.successes, c.due, c.void = 0, 0, time.Time{}, c.running
+			c.finishLocked()
+		case len(causes) == 0 && known.state == skipped:
+			// Tolerated as long as before: that the cause is gone makes it no worse.
+			next := *known
+			next.state, next.causes = unknown, nil
+			next.ended, next.expires = time.Time{}, c.firstExpires(now)
+			r.moveLocked(c, &next, outcome{}, now)
+			c.next = now
+			if c.TTL == 0 { // a run from before may still hang
+				c.due = now.Add(c.patience + c.Timeout)
+			} else if !c.began.IsZero() { // somebody asks for it
+				r.demandLocked(c, now)
+			}
+		}
+	}
+}
