@@ -22,20 +22,15 @@ var (
 	allowed   = []string{"GET, HEAD"}
 )
 
-// A Mux is where handlers are mounted: a [*http.ServeMux], a chi.Router, and
-// whatever else has this method.
-type Mux interface {
-	Handle(pattern string, h http.Handler)
-}
-
-// Mount mounts the probes at their paths, and beneath them: for GET and HEAD on an
-// [*http.ServeMux], and on other routers in chi's manner, as /livez, /livez/ and
-// /livez/*. On a ServeMux a slash in the name of a check is to be escaped, as
+// Mount mounts the probes at their paths, and beneath them, on whatever has the
+// method Handle: for GET and HEAD on an [*http.ServeMux], and on other routers,
+// such as a chi.Router, in chi's manner: as /livez, /livez/ and /livez/*. On a
+// ServeMux a slash in the name of a check is to be escaped, as
 // /readyz/a%2Fb; so the patterns do not conflict with "GET /" or "/{a}/{b}".
 //
 // Under a prefix there are two ways: Prefix, and mounting on a router that is
 // mounted there itself.
-func (r *Registry) Mount(m Mux) {
+func (r *Registry) Mount(m interface{ Handle(pattern string, h http.Handler) }) {
 	method, patterns := "", []string{"", "/", "/*"}
 	if _, std := m.(interface {
 		Handler(*http.Request) (http.Handler, string)

@@ -752,7 +752,7 @@ func TestMethodsAndHeaders(t *testing.T) {
 		{"DELETE", "/startupz", 405, "method not allowed\n", "19"},
 	} {
 		for name, mux := range map[string]interface {
-			probes.Mux
+			Handle(pattern string, h http.Handler)
 			http.Handler
 		}{"ServeMux": http.NewServeMux(), "chi": chi.NewRouter()} {
 			t.Run(tt.method+" "+tt.path+" on "+name, func(t *testing.T) {
