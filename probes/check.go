@@ -7,11 +7,8 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"strings"
 	"sync/atomic"
 	"time"
-	"unicode"
-	"unicode/utf8"
 )
 
 // Defaults for the fields of [Check], and for liveness checks.
@@ -152,11 +149,6 @@ func (c *Check) verdictTime() time.Duration {
 	return min(c.Timeout+times(c.FailureThreshold-1, c.FailingInterval+c.Timeout), forever)
 }
 
-// printable reports whether a name fits a line of an answer.
-func printable(name string) bool {
-	return utf8.ValidString(name) && !strings.ContainsFunc(name, unicode.IsControl)
-}
-
 // A state is what is known of a check.
 type state int
 
@@ -270,7 +262,7 @@ func (c *check) reason(v view, allowed bool) string {
 	case v.result.state == unknown:
 		return "not run yet"
 	case v.state == skipped:
-		return "skipped because of " + list(v.causes, maxCauses)
+		return "skipped because of " + list(v.causes, maxRest)
 	case allowed:
 		return oneLine(v.text, maxText)
 	case v.public != "":

@@ -88,8 +88,11 @@
 // says goes to the log, in one line when the check begins to fail and one when
 // it recovers, to the history, and to those whom Details lets see it. The kubelet
 // drops the body of a failed probe and reads 10 KiB of it at most
-// (pkg/probe/http/http.go in k8s.io/kubernetes); answers stay below that unless
-// verbose or a page is asked for.
+// (pkg/probe/http/http.go in k8s.io/kubernetes); answers are no longer than that
+// unless verbose or a page is asked for: of many names some are listed, and how
+// many more there are, and of a name the first 120 bytes. A name that could be
+// mistaken for something else, such as one with a comma or a line separator, is in
+// quotes, as [strconv.Quote] makes them.
 //
 // # Which path for whom
 //

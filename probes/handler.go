@@ -30,7 +30,9 @@ var (
 //
 // Under a prefix there are two ways: Prefix, and mounting on a router that is
 // mounted there itself.
-func (r *Registry) Mount(m interface{ Handle(pattern string, h http.Handler) }) {
+func (r *Registry) Mount(m interface {
+	Handle(pattern string, h http.Handler)
+}) {
 	method, patterns := "", []string{"", "/", "/*"}
 	if _, std := m.(interface {
 		Handler(*http.Request) (http.Handler, string)

@@ -232,8 +232,8 @@ func TestExclude(t *testing.T) {
 			"exclude=db&exclude=orders&exclude=cache": "200 ok, degraded: odd, slow\nexcluded: cache, db, orders\n",
 			"exclude=":                                "503 " + sickLine,
 			"exclude":                                 "503 " + sickLine,
-			"exclude=x&exclude=orders&exclude=y%0Aok":   "503 not ready: db\nwarning: there is no such check to exclude: x, y ok\nexcluded: orders\n",
-			"exclude=" + strings.Repeat("x", 100<<10):   "503 " + sickLine + "warning: there is no such check to exclude: 1 checks\n",
+			"exclude=x&exclude=orders&exclude=y%0Aok":   "503 not ready: db\nwarning: there is no such check to exclude: x, \"y\\nok\"\nexcluded: orders\n",
+			"exclude=" + strings.Repeat("x", 100<<10):   "503 " + sickLine + "warning: there is no such check to exclude: " + strings.Repeat("x", 120) + "...\n",
 			strings.Repeat("exclude=z&", 100) + "x":     "503 " + sickLine + "warning: there is no such check to exclude: " + strings.Repeat("z, ", 99) + "z\n",
 			"exclude=db&exclude=orders&verbose&x=%zz&&": "200 ok, degraded: cache, odd, slow\nexcluded: db, orders\n[+]a/b c/é ok\n[~]cache degraded: connection refused (password=hunter2)\n[ ]db excluded\n[~]odd degraded: panic: hunter2\n[ ]orders excluded\n[~]slow degraded: timed out after 1s\n",
 		} {
@@ -489,7 +489,7 @@ func TestBoundedUnlessAsked(t *testing.T) {
 		r.OnChange = func(probes.Change) {}
 		assert.Less(t, len(r.readyz()), 10<<10)
 		w := request(r.ReadyHandler(), http.MethodGet, "/readyz/"+url.PathEscape(name))
-		assert.Equal(t, "not ready: 1 checks\n", w.Body.String())
+		assert.Equal(t, "not ready: "+name[:120]+"...\n", w.Body.String())
 		for _, query := range []string{"?format=json", "?exclude=" + strings.Repeat("y", 100<<10), "?" + strings.Repeat("exclude=zz&", 10000)} {
 			w := request(r.ReadyHandler(), http.MethodGet, "/readyz"+query)
 			assert.Less(t, w.Body.Len(), 10<<10)

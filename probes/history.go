@@ -17,6 +17,8 @@ import (
 const (
 	maxHistory = 100
 	maxEvents  = 1000
+	maxText    = 1 << 10 // bytes of an error
+	maxError   = 8 << 10 // bytes of an error in the log
 )
 
 // A Change is a change of the state of a check, or of a probe as a whole.
@@ -82,9 +84,9 @@ func (r *Registry) noteCheckLocked(c *check, from state, next *result, o outcome
 		}
 	case next.state == skipped:
 		c.troubled = true
-		e.Reason = "skipped because of " + list(next.causes, maxCauses)
+		e.Reason = "skipped because of " + list(next.causes, maxRest)
 		e.level, e.message = slog.LevelInfo, "probes: check is skipped"
-		e.attrs = append(e.attrs, slog.String("cause", list(next.causes, maxCauses)))
+		e.attrs = append(e.attrs, slog.String("cause", list(next.causes, maxRest)))
 	case next.state == passing && c.troubled:
 		c.troubled = false
 		e.level, e.message = slog.LevelInfo, "probes: check has recovered"
@@ -207,7 +209,7 @@ func bounded(text string, most int) string {
 func oneLine(text string, most int) string {
 	text = strings.ToValidUTF8(bounded(text, most), "?")
 	return strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) {
+		if !unicode.IsGraphic(r) {
 			return ' '
 		}
 		return r

@@ -4,23 +4,11 @@
 package probes
 
 import (
-	"fmt"
 	"net/http"
 	"slices"
 	"strconv"
-	"strings"
 	"sync/atomic"
 	"time"
-)
-
-// Bounds of what is listed, in bytes. The kubelet reads 10 KiB of an answer and
-// then closes the connection under the writer.
-const (
-	maxNames  = 17 << 9 // 8.5 KiB, names of what fails
-	maxCauses = 512     // names of what a check is skipped for
-	maxRest   = 1 << 10 // names of what is skipped, degraded or missing
-	maxText   = 1 << 10 // the text of an error
-	maxError  = 8 << 10 // the text of an error in the log
 )
 
 // An answer is a plain one, prepared once and then only read.
@@ -267,25 +255,6 @@ func (c *check) stale(known *result, now time.Time) time.Time {
 		return now
 	}
 	return known.ended.Add(c.TTL)
-}
-
-// list joins names, as many as fit into so many bytes.
-func list(names []string, most int) string {
-	var b strings.Builder
-	for i, name := range names {
-		if b.Len()+len(", ")+len(name) > most {
-			if i == 0 {
-				return fmt.Sprintf("%d checks", len(names))
-			}
-			fmt.Fprintf(&b, ", and %d more", len(names)-i)
-			break
-		}
-		if i > 0 {
-			b.WriteString(", ")
-		}
-		b.WriteString(name)
-	}
-	return b.String()
 }
 
 // publishLocked makes what has changed the answer of the probes.

@@ -42,7 +42,7 @@ func (s *snapshot) report(k kind, now time.Time, name string, exclude []string) 
 		case k != startup && find(s.checks, k.checks(), name) != nil:
 			rep.excluded[name] = true
 		case name != "":
-			rep.unknown = append(rep.unknown, oneLine(name, maxText))
+			rep.unknown = append(rep.unknown, name)
 		}
 	}
 	if k == startup {
@@ -152,15 +152,16 @@ func (rep *report) text(verbose bool) []byte {
 	}
 	for i := range rep.items {
 		it := &rep.items[i]
+		name := quoted(it.name())
 		switch {
 		case rep.excluded[it.name()]:
-			fmt.Fprintf(&b, "[ ]%s excluded\n", it.name())
+			fmt.Fprintf(&b, "[ ]%s excluded\n", name)
 		case it.grade() == good:
-			fmt.Fprintf(&b, "[+]%s ok\n", it.name())
+			fmt.Fprintf(&b, "[+]%s ok\n", name)
 		case it.grade() == degraded:
-			fmt.Fprintf(&b, "[~]%s degraded: %s\n", it.name(), it.reason(rep.allowed))
+			fmt.Fprintf(&b, "[~]%s degraded: %s\n", name, it.reason(rep.allowed))
 		default:
-			fmt.Fprintf(&b, "[-]%s failed: %s\n", it.name(), it.reason(rep.allowed))
+			fmt.Fprintf(&b, "[-]%s failed: %s\n", name, it.reason(rep.allowed))
 		}
 	}
 	return []byte(b.String())
