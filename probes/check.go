@@ -171,6 +171,7 @@ type check struct {
 	patience time.Duration // how long deps may keep a run from starting
 	beat     *Heartbeat    // instead of Func; nil: it has a Func
 	needed   bool          // by a check that runs at an interval; under the mutex
+	tooLate  bool          // it was added after Shutdown, and turns nothing red
 
 	known atomic.Pointer[result] // stored under the registry's mutex only
 
@@ -235,7 +236,7 @@ func (c *check) view(t time.Time) view {
 	switch {
 	case v.state == unknown && (c.InitiallyPassing || c.kind == liveness):
 		v.state = passing
-	case v.state != passing && !c.Optional:
+	case v.state != passing && !c.Optional && !c.tooLate:
 		if v.red = !t.Before(tolerated); !v.red {
 			v.until = tolerated
 		}

@@ -80,8 +80,9 @@ type phase struct {
 	reason     string    // for maintenance
 	back       time.Time // when maintenance ends by itself; zero: it does not
 
-	down   bool // Shutdown was called
-	closed bool // AcceptWindowClosed was called
+	down   bool      // Shutdown was called
+	at     time.Time // when that was: what readiness checks are from then on
+	closed bool      // AcceptWindowClosed was called
 	redAt  Moment
 	last   *verdict // on readiness when Shutdown was called
 }
@@ -202,6 +203,9 @@ func (s *snapshot) missing() *verdict {
 func (s *snapshot) judgeChecks(k kind, now time.Time, excluded map[string]bool, items *[]item) *verdict {
 	var causes, left, worse []string // what fails, what is skipped, what is degraded
 	var until, ask time.Time
+	if s.down && k == readiness {
+		now = s.at
+	}
 	for _, c := range s.checks {
 		if c.kind != k {
 			continue

@@ -553,3 +553,69 @@ func TestMaintenanceThatIsOver(t *testing.T) {
 		assert.Equal(t, "503 not ready: maintenance\n", r.readyz(), "nor does that end another")
 	})
 }
+
+// Who asks for one check during the accept window is told what who asks for all
+// is: nobody runs the checks any more, and so their results do not grow old.
+func TestChecksAtShutdownStayWhatTheyWere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		r.RedAt = probes.AtAcceptWindowClosed
+		hang := make(chan struct{})
+		defer close(hang)
+		var slow, demanded service
+		c := demanded.onDemand("demanded", time.Second)
+		require.NoError(t, r.AddReadiness(c,
+			probes.Check{Name: "db", Func: pass},
+			probes.Check{Name: "shared", Tolerate: time.Hour, Func: func(context.Context) error {
+				if slow.calls.Add(1) > 1 {
+					return errDown
+				}
+				return nil
+			}},
+			probes.Check{Name: "orders", DependsOn: []string{"shared"}, Func: pass},
+		))
+		r.run()
+		require.Equal(t, "200 ok\n", get(r.ReadyHandler()))
+		time.Sleep(probes.DefaultInterval)
+		ask := func(target string) string {
+			w := request(r.Handler(), http.MethodGet, target)
+			return fmt.Sprint(w.Code, " ", w.Body)
+		}
+		_ = ask("/readyz/demanded")
+		require.NoError(t, r.AddReadiness(
+			probes.Check{Name: "hangs", InitiallyPassing: true, Func: func(context.Context) error { <-hang; return nil }}))
+		synctest.Wait()
+		verbose := ask("/servingz?verbose")
+		require.Equal(t, `200 ok, degraded: orders, shared
+[+]db ok
+[+]demanded ok
+[+]hangs ok
+[~]orders degraded: skipped because of shared
+[~]shared degraded: connection refused (password=hunter2)
+`, verbose)
+		r.Shutdown()
+		require.NoError(t, r.AddReadiness(probes.Check{Name: "zz", Func: fail}))
+		for range 10 {
+			for _, probe := range []string{"/readyz", "/servingz"} {
+				assert.Equal(t, verbose+"[~]zz degraded: not run yet\n", ask(probe+"?verbose"))
+				assert.Equal(t, "200 ok\n", ask(probe+"/db"))
+				assert.Equal(t, "200 ok\n", ask(probe+"/demanded"))
+				assert.Equal(t, "200 ok\n", ask(probe+"/hangs"))
+				assert.Equal(t, "200 ok, degraded: shared\n", ask(probe+"/shared"))
+				assert.Equal(t, "200 ok, degraded: orders\n", ask(probe+"/orders"))
+				assert.Equal(t, "200 ok, degraded: zz\n", ask(probe+"/zz"))
+				assert.NotContains(t, ask(probe+"?format=html"), "no result in time")
+				assert.NotContains(t, ask(probe+"?format=json&verbose"), "no result in time")
+			}
+			time.Sleep(forLong)
+		}
+		calls := demanded.calls.Load()
+		r.AcceptWindowClosed()
+		for _, probe := range []string{"/readyz", "/servingz"} {
+			assert.Equal(t, shutdown, ask(probe+"/db"))
+			assert.Equal(t, shutdown, ask(probe+"/zz"))
+		}
+		assert.Equal(t, calls, demanded.calls.Load())
+		r.end()
+	})
+}

@@ -224,6 +224,7 @@ func (r *Registry) register(added []*check) error {
 	}
 	now := time.Now()
 	for _, c := range order {
+		c.tooLate = r.retiredLocked(c)
 		c.connect(all)
 		c.known.Store(&result{expires: c.firstExpires(now)})
 		if c.beat != nil && r.phase.down {
@@ -304,8 +305,9 @@ func (r *Registry) Started() {
 // Shutdown turns readiness red for good, at the moment that RedAt says, whatever
 // is called or recovers later. Liveness and startup go on as before; heartbeats
 // are not missed any more. Readiness checks have nothing to say any more and are
-// not started again: what they ask may be stopped before they are. It returns when
-// the loops of [Registry.Watch] know.
+// not started again: what they ask may be stopped before they are. Wherever they
+// are shown they stay what they were, and turn nothing red that is not; one that
+// is added later has not run. It returns when the loops of [Registry.Watch] know.
 func (r *Registry) Shutdown() {
 	r.shutdown()
 	r.awaitWatchers()
@@ -338,7 +340,7 @@ func (r *Registry) shutdownLocked(now time.Time) {
 	s := &snapshot{phase: r.phase, checks: r.checks}
 	last := *s.judge(readiness, now)
 	last.until, last.ask = time.Time{}, time.Time{}
-	r.phase.down, r.phase.last, r.phase.redAt = true, &last, r.RedAt
+	r.phase.down, r.phase.at, r.phase.last, r.phase.redAt = true, now, &last, r.RedAt
 	for _, c := range r.checks {
 		c.finishLocked() // of readiness: nothing that waits for a run waits any more
 		if c.beat != nil {
