@@ -24,7 +24,7 @@ const (
 // A Change is a change of the state of a check, or of a probe as a whole.
 type Change struct {
 	Time  time.Time
-	Probe string // "liveness", "readiness" or "startup"
+	Probe string // "liveness", "readiness", "startup", or "serving" where that is not readiness
 	Check string // the name of the check or of the step; empty: the probe itself
 
 	// The state before and after: of a check "unknown", "passing", "failing" or
@@ -95,9 +95,10 @@ func (r *Registry) noteCheckLocked(c *check, from state, next *result, o outcome
 	r.noteLocked(e)
 }
 
-// noteProbeLocked notes that what a probe is answered has become another grade.
+// noteProbeLocked notes that what a probe is answered has become another grade, or
+// that it is off for another reason.
 func (r *Registry) noteProbeLocked(k kind, from, to *verdict, now time.Time) {
-	if from.grade == to.grade && from.off == to.off {
+	if from.grade == to.grade && from.off == to.off && (!to.off || from.line == to.line) {
 		return
 	}
 	reason := to.line

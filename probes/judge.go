@@ -132,6 +132,9 @@ func (s *snapshot) verdict(k kind) *verdict {
 // expired returns the verdict after the first one. It is computed once for the
 // time that it holds, so that the probes stay O(1) when nothing is published.
 func (s *snapshot) expired(k kind) *verdict {
+	if k == serving { // before Shutdown; then it does not expire
+		k = readiness
+	}
 	now := time.Now()
 	if v := s.later[k].Load(); v != nil && (v.until.IsZero() || now.Before(v.until)) {
 		return v
@@ -266,8 +269,10 @@ func (r *Registry) publishLocked(now time.Time) {
 	before := r.snapshot()
 	s := newSnapshot(r.phase, r.checks, now)
 	r.current.Store(s)
-	for _, k := range [...]kind{liveness, readiness, startup} {
-		r.noteProbeLocked(k, before.verdicts[k], s.verdicts[k], now)
+	for k := range kinds {
+		if k != serving || before.down { // until then it is readiness
+			r.noteProbeLocked(k, before.verdicts[k], s.verdicts[k], now)
+		}
 	}
 	if len(r.events) > 0 && !r.delivering {
 		r.wakeLocked()

@@ -286,7 +286,7 @@ func TestMaintenance(t *testing.T) {
 			time.Sleep(time.Minute)
 			got := end()
 			require.Len(t, got, 3)
-			assert.Equal(t, seen{time.Minute, probes.Status{Live: true, Ready: true, Started: true}}, got[2])
+			assert.Equal(t, seen{time.Minute, probes.Status{Live: true, Ready: true, Started: true, Serving: true}}, got[2])
 		})
 	})
 }

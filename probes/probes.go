@@ -320,8 +320,8 @@ func (r *Registry) shutdown() {
 }
 
 // AcceptWindowClosed says that the process accepts no new connections any more: the
-// second readiness probe turns red, and the first one if it has not. It implies
-// Shutdown.
+// second readiness probe turns red, and the first one if it has not; a line of the
+// log, the history, OnChange and Watch tell of both. It implies Shutdown.
 func (r *Registry) AcceptWindowClosed() {
 	r.mu.Lock()
 	defer r.mu.Unlock()

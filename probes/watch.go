@@ -15,6 +15,7 @@ type Status struct {
 	Live    bool // the liveness probe passes
 	Ready   bool // the readiness probe passes
 	Started bool // the startup probe passes
+	Serving bool // the second readiness probe passes: as Ready does, but at shutdown
 
 	// ShuttingDown says that Shutdown was called. It stays true.
 	ShuttingDown bool
@@ -34,10 +35,15 @@ func (r *Registry) Status() Status {
 func (r *Registry) status() (Status, time.Time) {
 	current := r.snapshot()
 	live, ready, started := current.verdict(liveness), current.verdict(readiness), current.verdict(startup)
+	serves := ready
+	if current.down {
+		serves = current.verdict(serving)
+	}
 	s := Status{
 		Live:         live.grade != bad,
 		Ready:        ready.grade != bad,
 		Started:      started.grade != bad,
+		Serving:      serves.grade != bad,
 		ShuttingDown: current.down,
 	}
 	if ready.grade != good {

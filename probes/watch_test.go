@@ -6,6 +6,7 @@ package probes_test
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -66,11 +67,11 @@ func TestWatch(t *testing.T) {
 		got := end()
 		require.Len(t, got, 5)
 		assert.Equal(t, seen{0, probes.Status{Live: true, Reason: "not ready: starting"}}, got[0])
-		assert.Equal(t, seen{10 * time.Second, probes.Status{Live: true, Ready: true, Started: true}}, got[1])
+		assert.Equal(t, seen{10 * time.Second, probes.Status{Live: true, Ready: true, Started: true, Serving: true}}, got[1])
 		assert.Equal(t, probes.Status{Live: true, Started: true, Reason: "not ready: db"}, got[2].Status)
 		assert.Less(t, got[2].after, 11*time.Second)
-		assert.Equal(t, probes.Status{Live: true, Ready: true, Started: true}, got[3].Status)
-		assert.Equal(t, seen{30 * time.Second, probes.Status{Live: true, Started: true, ShuttingDown: true, Reason: "not ready: shutting down"}}, got[4])
+		assert.Equal(t, probes.Status{Live: true, Ready: true, Started: true, Serving: true}, got[3].Status)
+		assert.Equal(t, seen{30 * time.Second, probes.Status{Live: true, Started: true, Serving: true, ShuttingDown: true, Reason: "not ready: shutting down"}}, got[4])
 		assert.Equal(t, got[4].Status, r.Status())
 		cancel()
 		require.NoError(t, <-ran)
@@ -167,6 +168,74 @@ func TestShutdownWaitsForTheLoops(t *testing.T) {
 			t0 = time.Now()
 			r.Shutdown()
 			assert.Zero(t, time.Since(t0), "nobody is left")
+		})
+	}
+}
+
+// The end of the accept window is told wherever a change is, and once.
+func TestAcceptWindowClosedIsTold(t *testing.T) {
+	for name, tt := range map[string]struct {
+		before   func(*rig)
+		moment   probes.Moment
+		from     string
+		shutdown bool // is called first
+		ready    bool // in the window
+	}{
+		"red at once":             {func(*rig) {}, probes.AtShutdown, "passing", true, false},
+		"red never":               {func(*rig) {}, probes.Never, "passing", true, true},
+		"red with it":             {func(*rig) {}, probes.AtAcceptWindowClosed, "passing", true, true},
+		"without Shutdown":        {func(*rig) {}, probes.AtShutdown, "passing", false, false},
+		"from red":                {func(r *rig) { r.ready("db", fail) }, probes.AtShutdown, "failing", true, false},
+		"from maintenance":        {func(r *rig) { r.Maintain("", 0) }, probes.AtShutdown, "failing", true, false},
+		"from degraded":           {func(r *rig) { _ = r.AddReadiness(probes.Check{Name: "x", Func: fail, Optional: true}) }, probes.AtShutdown, "degraded", true, false},
+		"and the check goes late": {func(r *rig) { r.ready("db", pass) }, probes.Never, "passing", true, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t)
+				r.RedAt = tt.moment
+				var heard []probes.Change
+				r.OnChange = func(c probes.Change) { heard = append(heard, c) }
+				tt.before(r)
+				r.run()
+				time.Sleep(time.Second)
+				end := watch(r.Registry)
+				if tt.shutdown {
+					r.Shutdown()
+					time.Sleep(forLong)
+				}
+				synctest.Wait()
+				before := len(heard)
+				for _, c := range heard {
+					assert.NotEqual(t, "serving", c.Probe, "%+v", c)
+				}
+				assert.NotContains(t, r.all(), "probe=serving")
+				was := r.Status()
+				closed := time.Now()
+				r.AcceptWindowClosed()
+				r.AcceptWindowClosed()
+				time.Sleep(forLong)
+				synctest.Wait()
+				want := probes.Change{Time: closed, Probe: "serving", From: tt.from, To: "failing", Reason: "not ready: shutting down"}
+				var got []probes.Change
+				for _, c := range heard[before:] {
+					if c.Probe == "serving" {
+						got = append(got, c)
+					}
+				}
+				assert.Equal(t, []probes.Change{want}, got)
+				assert.Equal(t, heard, r.History())
+				assert.Equal(t, 1, strings.Count(r.all(), `level=INFO msg="probes: probe fails" probe=serving reason="not ready: shutting down"`+"\n"))
+				statuses := end()
+				last := statuses[len(statuses)-1].Status
+				assert.Equal(t, tt.shutdown && tt.from != "failing", was.Serving == was.ShuttingDown && was.Serving)
+				if tt.shutdown {
+					assert.Equal(t, tt.ready, was.Ready)
+				}
+				assert.False(t, last.Serving)
+				assert.Equal(t, tt.moment == probes.Never, last.Ready)
+				r.end()
+			})
 		})
 	}
 }
