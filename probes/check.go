@@ -54,11 +54,13 @@ type Check struct {
 
 	// TTL, if positive, lets the check run on demand instead of at an interval:
 	// when a probe over HTTP finds that its result is older than that. All
-	// probes that come meanwhile wait for that one run, for 800 ms at most. Status
-	// and Watch do not ask: the check fails until a probe has come. A check that
-	// depends on it and runs at an interval does ask, and then once it fails it is
-	// run again after FailingInterval. Zero means at an interval; negative is an
-	// error.
+	// probes that come meanwhile wait for that one run, until it is late and for
+	// 800 ms at most. Status and Watch do not ask: the check fails until a probe
+	// has come. Once it was asked for, it is also run when what it depends on has
+	// recovered; if its last run still goes on then, as soon as that is over. A
+	// check that depends on it and runs at an interval does ask, and then once it
+	// fails it is run again after FailingInterval. Zero means at an interval;
+	// negative is an error.
 	TTL time.Duration
 
 	// FailureThreshold is how many runs in a row have to fail before a check
@@ -173,14 +175,17 @@ type check struct {
 	needed   bool          // by a check that runs at an interval; under the mutex
 	tooLate  bool          // it was added after Shutdown, and turns nothing red
 
-	known atomic.Pointer[result] // stored under the registry's mutex only
+	// Stored under the registry's mutex only.
+	known atomic.Pointer[result]
+	moot  atomic.Bool // a probe has no run to demand or to wait for, however old the result
 
 	// Guarded by the registry's mutex.
 	broken    string // how it first panicked or left its goroutine; empty: not yet
 	running   bool
 	void      bool          // what the present run says does not count any more
-	demanded  bool          // a probe waits for a run
-	over      chan struct{} // closed when a demanded run is over
+	asked     bool          // a run was demanded, at any time
+	demanded  bool          // a run is demanded, and has not begun
+	over      chan struct{} // closed when there is no run to wait for any more; nil: nobody waits
 	began     time.Time     // when the last run did
 	next      time.Time     // when the next run is to start
 	due       time.Time     // when not to have a result counts as a failure; zero: never

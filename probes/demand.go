@@ -18,6 +18,9 @@ const maxWait = 800 * time.Millisecond
 // old and it is not excluded, or only the one of a name with what it depends on,
 // and waits for that. However many probes come meanwhile there is one run, which
 // knows nothing of ctx: one of them that goes away changes nothing.
+//
+// It is called by a probe only that finds a run to be started or to be waited for:
+// see verdict.ask. All others take no lock.
 func (r *Registry) demand(ctx context.Context, k kind, name string, exclude []string) {
 	began := time.Now()
 	timer := time.NewTimer(maxWait)
@@ -46,12 +49,15 @@ func (r *Registry) demand(ctx context.Context, k kind, name string, exclude []st
 func (r *Registry) demandAll(k kind, name string, exclude []string, began time.Time) (runs []<-chan struct{}) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	only := make(map[*check]bool)
-	find(r.checks, k.checks(), name).add(only)
+	var only map[*check]bool
+	if name != "" {
+		only = make(map[*check]bool)
+		find(r.checks, k.checks(), name).add(only)
+	}
 	now := time.Now()
-	news := false
-	for _, c := range r.order {
-		if c.TTL == 0 || c.kind != k.checks() || r.retiredLocked(c) || name != "" && !only[c] {
+	news := r.moved // what was waited for is over, and may not be published yet
+	for _, c := range r.onDemand {
+		if c.kind != k.checks() || r.retiredLocked(c) || name != "" && !only[c] {
 			continue
 		}
 		if name == "" && slices.Contains(exclude, c.Name) {
@@ -59,13 +65,18 @@ func (r *Registry) demandAll(k kind, name string, exclude []string, began time.T
 		}
 		known := c.known.Load()
 		fresh := now.Before(c.stale(known, now)) || !known.ended.Before(began)
-		if fresh || known.state == skipped {
+		if fresh || known.state == skipped || c.moot.Load() {
 			continue
 		}
-		news = r.demandLocked(c, now) || news
-		late := c.running && !now.Before(c.began.Add(c.Timeout))
-		if r.alive && !late {
-			runs = append(runs, c.over)
+		switch {
+		case c.lateLocked(now) || c.running && !r.alive:
+			c.mootLocked()
+			news = true
+		default:
+			news = r.demandLocked(c, now) || news
+			if r.alive {
+				runs = append(runs, c.over)
+			}
 		}
 	}
 	if news {
@@ -74,16 +85,39 @@ func (r *Registry) demandAll(k kind, name string, exclude []string, began time.T
 	return runs
 }
 
+// lateLocked reports whether a run of c takes longer than it may. One that does
+// not count is not late: what is waited for is the next one.
+func (c *check) lateLocked(now time.Time) bool {
+	return c.running && !c.void && !now.Before(c.began.Add(c.Timeout))
+}
+
+// mootLocked has probes neither ask for c nor wait for it, until its next run
+// begins or this one is over.
+func (c *check) mootLocked() {
+	c.letGoLocked()
+	c.moot.Store(true)
+}
+
+// letGoLocked lets go who waits for a run of c.
+func (c *check) letGoLocked() {
+	if c.over != nil {
+		close(c.over)
+		c.over = nil
+	}
+}
+
 // demandLocked has c run, unless it does or is about to, and reports whether
-// that is new. From then on the age of the result that there is counts.
+// that is new. From then on the age of the result that there is counts. While a
+// run is under way that does not count, it is the next one that is demanded.
 func (r *Registry) demandLocked(c *check, now time.Time) bool {
-	if c.over == nil {
+	if c.over == nil && r.alive {
 		c.over = make(chan struct{})
 	}
-	if c.running || c.demanded {
+	if c.demanded || c.running && !c.void {
 		return false
 	}
-	c.demanded, c.next = true, now
+	c.asked, c.demanded, c.next = true, true, now
+	c.moot.Store(!r.alive)
 	c.due = now.Add(c.patience + c.Timeout)
 	r.expireLocked(c, c.due)
 	r.wakeLocked()

@@ -342,3 +342,144 @@ func TestExcludedCheckOnDemandIsNotAsked(t *testing.T) {
 		r.end()
 	})
 }
+
+// A probe waits no longer than there is something to wait for.
+func TestDemandIsLate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		release := make(chan struct{})
+		require.NoError(t, r.AddReadiness(probes.Check{Name: "db", TTL: time.Second, Timeout: 100 * time.Millisecond,
+			Func: func(context.Context) error { <-release; return nil }}))
+		r.run()
+		t0 := time.Now()
+		assert.Equal(t, "503 not ready: db\n", get(r.ReadyHandler()))
+		assert.Equal(t, 100*time.Millisecond, time.Since(t0))
+		close(release)
+		synctest.Wait()
+		time.Sleep(time.Second)
+		assert.Equal(t, okBody, get(r.ReadyHandler()), "asked again")
+		r.end()
+	})
+
+	t.Run("before it has begun", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			r := newRig(t)
+			var hangs atomic.Bool
+			release := make(chan struct{})
+			db := probes.Check{Name: "db", FailureThreshold: 2, Interval: time.Second, Jitter: -1, Func: func(context.Context) error {
+				if hangs.Load() {
+					<-release
+				}
+				return nil
+			}}
+			var orders service
+			require.NoError(t, r.AddReadiness(db, orders.onDemand("orders", 10*time.Second, "db")))
+			r.run()
+			require.Equal(t, okBody, get(r.ReadyHandler()))
+			time.Sleep(9500 * time.Millisecond)
+			hangs.Store(true)
+			time.Sleep(time.Second) // one failure of two is about to be counted
+			t0 := time.Now()
+			assert.Equal(t, okBody, get(r.ReadyHandler()))
+			assert.Equal(t, 800*time.Millisecond, time.Since(t0))
+			time.Sleep(2 * time.Second)
+			assert.Equal(t, "503 not ready: db; skipped: orders\n", get(r.ReadyHandler()))
+			assert.EqualValues(t, 1, orders.calls.Load())
+			hangs.Store(false)
+			close(release)
+			time.Sleep(time.Second)
+			assert.Equal(t, okBody, r.readyz())
+			assert.EqualValues(t, 2, orders.calls.Load())
+			r.end()
+		})
+	})
+}
+
+// Who depends on what has recovered is run again when its run from before is over,
+// as it would be at once if that were: nobody need ask.
+func TestRecoveryWhileADependantOnDemandStillRuns(t *testing.T) {
+	for name, takes := range map[string]time.Duration{"soon": 400 * time.Millisecond, "late": time.Minute} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t)
+				var db service
+				cdb := db.check("db")
+				cdb.Interval = 100 * time.Millisecond
+				var calls atomic.Int32
+				require.NoError(t, r.AddReadiness(cdb, probes.Check{Name: "orders", TTL: 10 * forLong, DependsOn: []string{"db"}, Func: func(context.Context) error {
+					if calls.Add(1) == 1 {
+						time.Sleep(takes)
+					}
+					return nil
+				}}))
+				r.run()
+				t0 := time.Now()
+				time.AfterFunc(50*time.Millisecond, func() { db.down.Store(true) })
+				assert.Equal(t, "503 not ready: db; skipped: orders\n", get(r.ReadyHandler()))
+				assert.Equal(t, 100*time.Millisecond, time.Since(t0))
+				db.down.Store(false)
+				time.Sleep(100 * time.Millisecond)
+				synctest.Wait()
+				assert.Equal(t, "not ready: orders", r.Status().Reason)
+				if name == "late" {
+					verbose := func() string {
+						return request(r.Handler(), http.MethodGet, "/readyz/orders?verbose").Body.String()
+					}
+					time.Sleep(cdb.Timeout + 3*time.Second)
+					assert.Equal(t, "not ready: orders\n[-]orders failed: timed out after 1s\n", verbose())
+					assert.Equal(t, 1, goroutines())
+					t0 := time.Now()
+					assert.Equal(t, "503 not ready: orders\n", get(r.ReadyHandler()))
+					assert.Zero(t, time.Since(t0), "at once")
+				}
+				assert.EqualValues(t, 1, calls.Load())
+				time.Sleep(time.Until(t0.Add(takes)))
+				synctest.Wait()
+				assert.EqualValues(t, 2, calls.Load(), "at that moment, and unasked")
+				assert.True(t, r.Status().Ready)
+				time.Sleep(time.Minute)
+				assert.EqualValues(t, 2, calls.Load())
+				r.end()
+			})
+		})
+	}
+
+	t.Run("a probe waits for the next run", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			r := newRig(t)
+			var db service
+			cdb := db.check("db")
+			cdb.Interval = 100 * time.Millisecond
+			orders := service{takes: 400 * time.Millisecond}
+			require.NoError(t, r.AddReadiness(cdb, orders.onDemand("orders", forLong, "db")))
+			r.run()
+			t0 := time.Now()
+			time.AfterFunc(50*time.Millisecond, func() { db.down.Store(true) })
+			get(r.ReadyHandler())
+			db.down.Store(false)
+			time.Sleep(100 * time.Millisecond)
+			synctest.Wait()
+			assert.Equal(t, okBody, get(r.ReadyHandler()))
+			assert.Equal(t, 800*time.Millisecond, time.Since(t0), "two runs, one after the other")
+			assert.EqualValues(t, 2, orders.calls.Load())
+			r.end()
+		})
+	})
+
+	t.Run("though it never began", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			r := newRig(t)
+			db := service{takes: 100 * time.Millisecond}
+			db.down.Store(true)
+			var orders service
+			require.NoError(t, r.AddReadiness(db.check("db"), orders.onDemand("orders", forLong, "db")))
+			r.run()
+			assert.Equal(t, "503 not ready: db; skipped: orders\n", get(r.ReadyHandler()))
+			db.down.Store(false)
+			time.Sleep(probes.DefaultInterval + db.takes)
+			synctest.Wait()
+			assert.True(t, r.Status().Ready, "it was asked for")
+			r.end()
+		})
+	})
+}

@@ -104,7 +104,7 @@ func (r *Registry) settleLocked(now time.Time) {
 			c.next = now
 			if c.TTL == 0 { // a run from before may still hang
 				c.due = now.Add(c.patience + c.Timeout)
-			} else if !c.began.IsZero() { // somebody asks for it
+			} else if c.asked { // and is not likely to ask again soon
 				r.demandLocked(c, now)
 			}
 		}

@@ -6,7 +6,8 @@
 //
 // A [Registry] runs its checks in the background and prepares what the probes
 // answer; a probe reads that and nothing else. However many checks there are,
-// and whatever they do, an answer takes no lock, no allocation and no call.
+// and whatever they do, an answer takes no lock, no allocation and no call,
+// unless a check on demand has to be run for it.
 //
 //	                   /startupz   /livez   /readyz                   /servingz
 //	before Started          503      200*   503 "starting"            503
@@ -65,7 +66,9 @@
 // A check may run on demand instead: when a probe finds its result older than its
 // time to live. Probes then wait for that one run, for 800 ms at most, which is
 // less than the second that the kubelet gives them; a run never sees the context
-// of a request. [Registry.Status] and [Registry.Watch] ask nobody.
+// of a request. Only a probe that starts such a run, or waits for it, takes a
+// lock. It does neither while all results are fresh, once the run is late, and
+// when Run does not run. [Registry.Status] and [Registry.Watch] ask nobody.
 //
 // # What a probe may ask
 //

@@ -41,7 +41,7 @@ type verdict struct {
 	line  string
 	plain *answer // the line
 	until time.Time
-	ask   time.Time // when a result is too old and a run is to be demanded; zero: never
+	ask   time.Time // when a probe is to demand a run or to wait for one; zero: never
 }
 
 func newVerdict(g grade, line string) *verdict {
@@ -218,7 +218,7 @@ func (s *snapshot) judgeChecks(k kind, now time.Time, excluded map[string]bool, 
 			*items = append(*items, item{check: c, view: v})
 		}
 		until = earliest(until, v.until)
-		if c.TTL > 0 && v.state != skipped {
+		if c.TTL > 0 && v.state != skipped && !c.moot.Load() {
 			ask = earliest(ask, c.stale(v.result, now))
 		}
 		switch {
@@ -269,6 +269,7 @@ func (r *Registry) publishLocked(now time.Time) {
 	before := r.snapshot()
 	s := newSnapshot(r.phase, r.checks, now)
 	r.current.Store(s)
+	r.moved = false
 	for k := range kinds {
 		if k != serving || before.down { // until then it is readiness
 			r.noteProbeLocked(k, before.verdicts[k], s.verdicts[k], now)

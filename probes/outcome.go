@@ -28,6 +28,7 @@ type outcome struct {
 // startLocked starts a run of c.
 func (r *Registry) startLocked(ctx context.Context, c *check, now time.Time) {
 	c.running, c.void, c.demanded = true, false, false
+	c.moot.Store(false)
 	c.began, c.due = now, now.Add(c.Timeout)
 	r.expireLocked(c, c.due)
 	go r.run(ctx, c, c.due)
@@ -72,15 +73,17 @@ func (r *Registry) run(ctx context.Context, c *check, deadline time.Time) {
 // end takes the result of a run, which was over at the time now. When ctx, which is
 // Run's, has ended, the result says more about that than about what was checked.
 // It leaves publishing to Run, so that a thousand results that come together are
-// judged together, unless a probe waits for this one.
+// judged together, unless a probe waits for this one. After a run that does not
+// count whoever waits goes on waiting: for the next one.
 func (r *Registry) end(ctx context.Context, c *check, o outcome, now time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	c.running = false
+	void := c.void
+	c.running, c.void = false, false
 	if o.broken && c.broken == "" {
 		c.broken = o.text
 	}
-	if ctx.Err() == nil && !r.retiredLocked(c) && !c.void {
+	if ctx.Err() == nil && !r.retiredLocked(c) && !void {
 		o.took = now.Sub(c.began)
 		if o.took >= c.Timeout {
 			o.failed = true
@@ -95,8 +98,9 @@ func (r *Registry) end(ctx context.Context, c *check, o outcome, now time.Time) 
 			r.publishLocked(now)
 		}
 	}
-	c.void = false
-	c.finishLocked()
+	if !void {
+		c.finishLocked()
+	}
 	r.wakeLocked()
 }
 
@@ -134,13 +138,11 @@ func (r *Registry) scheduleLocked(c *check, now time.Time) {
 	}
 }
 
-// finishLocked lets go who waits for a run of c.
+// finishLocked notes that nobody asks for c any more.
 func (c *check) finishLocked() {
 	c.demanded = false
-	if c.over != nil {
-		close(c.over)
-		c.over = nil
-	}
+	c.moot.Store(false)
+	c.letGoLocked()
 }
 
 // takeLocked takes an outcome into account.
@@ -174,6 +176,7 @@ func (r *Registry) takeLocked(c *check, o outcome, now time.Time) {
 // moveLocked is the one place where the state of a check moves.
 func (r *Registry) moveLocked(c *check, next *result, o outcome, now time.Time) {
 	from := c.known.Load().state
+	r.moved = true
 	if next.state != from {
 		if next.state == failing || from == failing || next.state == passing {
 			c.allowance = c.allowanceAt(now, from)

@@ -75,12 +75,14 @@ type Registry struct {
 	// happened yet.
 	current atomic.Pointer[snapshot]
 
-	mu      sync.Mutex // guards what follows; nothing is called out to under it
-	checks  []*check   // in the order of their names; copied before it changes
-	order   []*check   // dependencies before dependants
-	phase   phase
-	changed chan struct{} // capacity 1: something that Run looks at; nil before Run
-	alive   bool          // Run runs
+	mu       sync.Mutex // guards what follows; nothing is called out to under it
+	checks   []*check   // in the order of their names; copied before it changes
+	order    []*check   // dependencies before dependants
+	onDemand []*check   // those of order that have a time to live
+	moved    bool       // a check has, and that is not published yet
+	phase    phase
+	changed  chan struct{} // capacity 1: something that Run looks at; nil before Run
+	alive    bool          // Run runs
 
 	published chan struct{} // closed when there are news; nil if nobody waits for it
 	watching  int           // loops of Watch that have not been given the shutdown
@@ -232,6 +234,11 @@ func (r *Registry) register(added []*check) error {
 		}
 	}
 	r.checks, r.order = all, append(r.order, order...)
+	for _, c := range order {
+		if c.TTL > 0 {
+			r.onDemand = append(r.onDemand, c)
+		}
+	}
 	r.settleLocked(now)
 	r.publishLocked(now)
 	r.wakeLocked()

@@ -45,6 +45,9 @@ func (r *Registry) begin() bool {
 	}
 	r.changed = make(chan struct{}, 1)
 	r.alive = true
+	for _, c := range r.onDemand {
+		c.moot.Store(false)
+	}
 	return true
 }
 
@@ -111,6 +114,7 @@ func (r *Registry) stepCheckLocked(ctx context.Context, c *check, now time.Time)
 		if c.due = (time.Time{}); c.known.Load().state != failing {
 			c.due = due.Add(c.FailingInterval + c.Timeout)
 		}
+		c.mootLocked()
 	}
 	if c.running {
 		return c.due
