@@ -65,7 +65,9 @@ type Check struct {
 
 	// FailureThreshold is how many runs in a row have to fail before a check
 	// that passes is failing. While a run hangs, each interval counts as a
-	// failure. Zero means 1; negative is an error.
+	// failure. From the first failure until that is decided, checks that depend
+	// on this one are not started: they stay what they are, and see what it has
+	// come to that much later. Zero means 1; negative is an error.
 	FailureThreshold int
 
 	// SuccessThreshold is how many runs in a row have to succeed before a check

@@ -132,31 +132,45 @@ func (r *Registry) noteProbeLocked(k kind, from, to *verdict, now time.Time) {
 func (r *Registry) deliverLocked(ctx context.Context) {
 	if len(r.events) > 0 && !r.delivering {
 		r.delivering = true
-		go r.deliver(context.WithoutCancel(ctx))
+		go r.deliver(context.WithoutCancel(ctx), nil)
 	}
 }
 
-func (r *Registry) deliver(ctx context.Context) {
+// deliver calls out what is left of an event, and then of all that there are. What
+// calls runtime.Goexit loses itself, and a new goroutine goes on with the next.
+func (r *Registry) deliver(ctx context.Context, rest []func()) {
 	left := true // by runtime.Goexit
 	defer func() {
 		if left {
-			go r.deliver(ctx)
+			go r.deliver(ctx, rest)
 		}
 	}()
 	for {
+		for len(rest) > 0 {
+			next := rest[0]
+			rest = rest[1:]
+			next()
+		}
 		e, dropped, ok := r.takeEvent()
 		if !ok {
 			left = false
 			return
 		}
-		if dropped > 0 {
-			r.log(ctx, slog.LevelWarn, "probes: changes were not delivered", slog.Int("changes", dropped))
-		}
-		if e.message != "" {
-			r.log(ctx, e.level, e.message, e.attrs...)
-		}
-		r.tell(ctx, e.Change)
+		rest = r.callouts(ctx, e, dropped)
 	}
+}
+
+// callouts returns the calls that an event is delivered by.
+func (r *Registry) callouts(ctx context.Context, e event, dropped int) (calls []func()) {
+	if dropped > 0 {
+		calls = append(calls, func() {
+			r.log(ctx, slog.LevelWarn, "probes: changes were not delivered", slog.Int("changes", dropped))
+		})
+	}
+	if e.message != "" {
+		calls = append(calls, func() { r.log(ctx, e.level, e.message, e.attrs...) })
+	}
+	return append(calls, func() { r.tell(ctx, e.Change) })
 }
 
 // takeEvent takes what is to be delivered next. If there is nothing, delivery is

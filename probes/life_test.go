@@ -619,3 +619,44 @@ func TestChecksAtShutdownStayWhatTheyWere(t *testing.T) {
 		r.end()
 	})
 }
+
+// An exitingHandler is a Logger's that leaves the goroutine.
+type exitingHandler struct {
+	slog.Handler
+	lines *atomic.Int32
+}
+
+func (exitingHandler) Enabled(context.Context, slog.Level) bool { return true }
+
+func (h exitingHandler) Handle(context.Context, slog.Record) error {
+	h.lines.Add(1)
+	runtime.Goexit()
+	return nil
+}
+
+// A Logger that leaves takes nothing from the listener, nor a listener from the
+// Logger.
+func TestLoggerAndListenerThatExit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		var lines, heard atomic.Int32
+		r.Logger = slog.New(exitingHandler{slog.DiscardHandler, &lines})
+		r.OnChange = func(probes.Change) {
+			heard.Add(1)
+			runtime.Goexit()
+		}
+		for range 600 { // of which some are too many
+			r.Maintain("", 0)
+			r.EndMaintenance()
+		}
+		r.run()
+		assert.EqualValues(t, 1000, heard.Load())
+		assert.EqualValues(t, 1001, lines.Load(), "and one that some were not delivered")
+		r.Shutdown()
+		synctest.Wait()
+		assert.EqualValues(t, 1001, heard.Load())
+		assert.EqualValues(t, 1002, lines.Load())
+		assert.Zero(t, goroutines())
+		r.end()
+	})
+}
