@@ -67,8 +67,10 @@ func (r *Registry) upLocked() {
 
 // Maintain turns readiness red until EndMaintenance, and if d is positive, for d at
 // most. Zero means no other end; if d is negative, as time.Until says of what is
-// over, nothing is done. A later call takes the place of an earlier one. The reason is for the
-// log, the history, and those who may see errors. At shutdown it has no say.
+// over, nothing is done. The time is that of the monotonic clock: setting the wall
+// clock makes it neither longer nor shorter. A later call takes the place of an
+// earlier one. The reason is for the log, the history, and those who may see
+// errors. At shutdown it has no say.
 func (r *Registry) Maintain(reason string, d time.Duration) {
 	if d < 0 {
 		return
