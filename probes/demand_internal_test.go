@@ -102,3 +102,28 @@ func (r *Registry) settled() bool {
 	}
 	return true
 }
+
+// Who waits for a run that is not to come any more is not answered what held
+// before that was found.
+func TestWhoIsLetGoSeesWhy(t *testing.T) {
+	r := new(Registry)
+	r.begin() // and nothing runs, so that nothing else publishes
+	r.Started()
+	pass := func(context.Context) error { return nil }
+	require.NoError(t, r.AddReadiness(Check{Name: "db", Func: pass, Interval: time.Hour}, Check{Name: "orders", Func: pass, TTL: 1, DependsOn: []string{"db"}}))
+	db := r.order[0]
+	run := func(failed bool) {
+		r.mu.Lock()
+		db.running, db.began = true, time.Now()
+		db.due = db.began.Add(db.Timeout)
+		r.mu.Unlock()
+		r.end(t.Context(), db, outcome{failed: failed}, db.began)
+	}
+	run(false)
+	runs := r.demandAll(readiness, "", nil, time.Now())
+	require.Len(t, runs, 1)
+	run(true)
+	<-runs[0]
+	assert.Empty(t, r.demandAll(readiness, "", nil, time.Now()))
+	assert.Equal(t, "not ready: db; skipped: orders", r.snapshot().verdict(readiness).line)
+}
