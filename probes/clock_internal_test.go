@@ -183,8 +183,7 @@ func beat(maxAge time.Duration) func(*Registry, time.Time) {
 // set changes the wall clock of the times in a struct, whole seconds of it, and
 // leaves the reading of the monotonic clock.
 func set(v reflect.Value, by time.Duration) {
-	for i := range v.NumField() {
-		f := v.Field(i)
+	for _, f := range v.Fields() {
 		switch {
 		case f.Type() == reflect.TypeFor[time.Time]():
 			at := (*time.Time)(unsafe.Pointer(f.UnsafeAddr()))

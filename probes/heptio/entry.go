@@ -39,14 +39,15 @@ func (e *entry) end(now time.Time, err error) {
 	e.running, e.ran, e.result, e.ended = false, true, err, now
 }
 
-// failure returns why the check fails, or nil.
-func (e *entry) failure(now time.Time) error {
+// failure returns why the check fails, or nil. A result does not grow old once
+// nobody is to renew it.
+func (e *entry) failure(now time.Time, retired bool) error {
 	switch {
 	case e.running && now.Sub(e.began) >= probes.DefaultTimeout:
 		return errTimeout
 	case !e.ran:
 		return healthcheck.ErrNoData
-	case e.result == nil && now.Sub(e.ended) >= probes.DefaultInterval+probes.DefaultTimeout:
+	case e.result == nil && !retired && now.Sub(e.ended) >= probes.DefaultInterval+probes.DefaultTimeout:
 		return errOverdue
 	}
 	return e.result

@@ -52,13 +52,23 @@ func runForLife(r *probes.Registry) {
 	r.Run(context.Background())
 }
 
-// live returns what asks r whether it is live, and if not, why.
-func live(r *probes.Registry) func() (bool, string) {
-	return func() (bool, string) { return r.Status().Live, "not live" }
+// A status is what the registry says of a group.
+type status struct {
+	passes  bool
+	reason  string // if it does not
+	retired bool   // its checks are not run any more
 }
 
-func ready(r *probes.Registry) func() (bool, string) {
-	return func() (bool, string) { s := r.Status(); return s.Ready, s.Reason }
+// live returns what asks r whether it is live.
+func live(r *probes.Registry) func() status {
+	return func() status { return status{passes: r.Status().Live, reason: "not live"} }
+}
+
+func ready(r *probes.Registry) func() status {
+	return func() status {
+		s := r.Status()
+		return status{passes: s.Ready, reason: s.Reason, retired: s.ShuttingDown}
+	}
 }
 
 // A handler is a healthcheck.Handler on a registry.
@@ -131,7 +141,7 @@ var (
 // A group has the checks of one kind.
 type group struct {
 	name   string
-	status func() (passes bool, reason string) // of the registry
+	status func() status // of the registry
 
 	adding  sync.Mutex // held by the one call of add
 	mu      sync.Mutex // guards what follows; nothing is called out to under it
@@ -199,7 +209,7 @@ func (g *group) settle(ctx context.Context) {
 }
 
 func (g *group) unsettled() bool {
-	passes, _ := g.status()
+	s := g.status()
 	now := time.Now()
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -211,23 +221,23 @@ func (g *group) unsettled() bool {
 		if !e.ran {
 			return true
 		}
-		failing = failing || e.failure(now) != nil
+		failing = failing || e.failure(now, s.retired) != nil
 	}
-	return passes == failing
+	return s.passes == failing
 }
 
 // report reports whether all is well, and adds what the checks say to results
 // unless that is nil.
 func (g *group) report(results map[string]string) bool {
-	passes, reason := g.status()
+	s := g.status()
 	if results == nil {
-		return passes
+		return s.passes
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	failing, now := false, time.Now()
 	for name, e := range g.entries {
-		err := e.failure(now)
+		err := e.failure(now, s.retired)
 		switch {
 		case err != nil:
 			results[name] = err.Error()
@@ -236,8 +246,8 @@ func (g *group) report(results map[string]string) bool {
 		}
 		failing = failing || err != nil
 	}
-	if !passes && !failing {
-		results[g.name] = reason
+	if !s.passes && !failing {
+		results[g.name] = s.reason
 	}
-	return passes
+	return s.passes
 }

@@ -122,7 +122,10 @@ func TestWhatTheRegistryKnowsBetter(t *testing.T) {
 		time.Sleep(probes.DefaultInterval)
 		assert.Equal(t, "200 {}\n", get(r, "GET", "/ready"))
 		r.registry.Shutdown()
-		assert.Equal(t, "503 {\n    \"db\": \"OK\",\n    \"readiness\": \"not ready: shutting down\"\n}\n", get(r, "GET", "/ready?full=1"))
+		for range 3 { // the last result, however old it is by then
+			assert.Equal(t, "503 {\n    \"db\": \"OK\",\n    \"readiness\": \"not ready: shutting down\"\n}\n", get(r, "GET", "/ready?full=1"))
+			time.Sleep(time.Hour)
+		}
 		assert.Equal(t, "200 {}\n", get(r, "GET", "/live"))
 		r.stop()
 	})
