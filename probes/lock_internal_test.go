@@ -64,7 +64,7 @@ func TestProbesTakeNoLock(t *testing.T) {
 	case got := <-answered:
 		assert.Equal(t, want, got)
 		r.mu.Unlock()
-	case <-time.After(time.Minute):
+	case <-time.After(30 * time.Second):
 		r.mu.Unlock()
 		<-answered
 		assert.Fail(t, "a probe waits for the lock")
