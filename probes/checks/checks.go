@@ -11,8 +11,9 @@
 //
 // A [Local] check looks at this process alone, and fits both.
 //
-// A client whose ping is a method of a context that returns an error, such as a
-// pgx pool's, needs nothing from here: the method is a check.
+// A client whose ping is a method of a context that returns an error, such as
+// PingContext of a [database/sql.DB] or Ping of a pgx pool, needs nothing from
+// here: the method is a check.
 //
 // What a check takes is not looked at before it runs, except by [All], [Any] and
 // [AtLeast]. An error says what was asked and never contains a password of a URL.
@@ -27,6 +28,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"time"
 )
 
 // maxBody is how much of an answer is read so that its connection can be used
@@ -67,6 +69,18 @@ func HTTP(client *http.Client, url string) func(context.Context) error {
 	return HTTPStatus(client, url, 200, 299)
 }
 
+// newClient returns a client with a connection of its own.
+func newClient() *http.Client {
+	return &http.Client{
+		Transport: &http.Transport{
+			Proxy:           http.ProxyFromEnvironment,
+			MaxIdleConns:    1,
+			IdleConnTimeout: 90 * time.Second, // or else a check that is not run any more keeps it for good
+		},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+}
+
 // HTTPStatus passes when a GET of url is answered with a status from min to max,
 // both included. Another status is an error. Up to 64 KiB of the answer are read,
 // so that the connection can be used for the next run; the rest is left. A
@@ -75,13 +89,12 @@ func HTTP(client *http.Client, url string) func(context.Context) error {
 // Nil means a client with a transport of its own, which does not follow
 // redirects: a redirect to a login page would end in a 200 that says nothing.
 // Another client does as its CheckRedirect says. The status that counts is the
-// last one.
+// last one. Between runs the client of nil keeps its connection, with the two
+// goroutines that net/http has for it, for 90 s as [http.DefaultTransport] does,
+// or until the server closes it; to close it earlier give a client of your own.
 func HTTPStatus(client *http.Client, url string, min, max int) func(context.Context) error {
 	if client == nil {
-		client = &http.Client{
-			Transport:     &http.Transport{Proxy: http.ProxyFromEnvironment, MaxIdleConns: 1},
-			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		}
+		client = newClient()
 	}
 	return func(ctx context.Context) error {
 		req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
@@ -102,15 +115,6 @@ func HTTPStatus(client *http.Client, url string, min, max int) func(context.Cont
 		}
 		return nil
 	}
-}
-
-// Ping passes when p answers a ping, as a [*database/sql.DB] does; the error is
-// p's. Nil gives nil, which a registry refuses.
-func Ping(p interface{ PingContext(context.Context) error }) func(context.Context) error {
-	if p == nil {
-		return nil
-	}
-	return p.PingContext
 }
 
 // Redis passes when c answers a ping, as a client of github.com/redis/go-redis

@@ -25,8 +25,6 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-var _ interface{ PingContext(context.Context) error } = (*sql.DB)(nil)
-
 func TestTCP(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
@@ -169,21 +167,6 @@ func TestHTTPEndsWithItsContext(t *testing.T) {
 	assert.ErrorIs(t, checks.HTTP(nil, s.URL)(ctx), context.Canceled)
 }
 
-type pinger func(context.Context) error
-
-func (p pinger) PingContext(ctx context.Context) error { return p(ctx) }
-
-func TestPing(t *testing.T) {
-	errDown := errors.New("down")
-	type key struct{}
-	ctx := context.WithValue(t.Context(), key{}, "value")
-	assert.NoError(t, checks.Ping(pinger(func(ctx context.Context) error {
-		assert.Equal(t, "value", ctx.Value(key{}))
-		return nil
-	}))(ctx))
-	assert.ErrorIs(t, checks.Ping(pinger(func(context.Context) error { return errDown }))(ctx), errDown)
-}
-
 // An answer is what a Redis client returns.
 type answer struct{ err error }
 
@@ -243,7 +226,6 @@ func TestGRPC(t *testing.T) {
 }
 
 func TestNoClientIsNoCheck(t *testing.T) {
-	assert.Nil(t, checks.Ping(nil))
 	assert.Nil(t, checks.Redis[*answer](nil))
 	assert.Nil(t, checks.GRPC[*healthRequest, callOption, servingStatus, *healthResponse](nil, nil))
 }
@@ -252,7 +234,7 @@ func TestChecksFitARegistry(t *testing.T) {
 	var r probes.Registry
 	require.NoError(t, r.AddReadiness(probes.Check{Name: "tcp", Func: checks.TCP("127.0.0.1:1")}))
 	require.NoError(t, r.AddReadiness(probes.Check{Name: "http", Func: checks.HTTP(nil, "http://127.0.0.1:1")}))
-	require.NoError(t, r.AddReadiness(probes.Check{Name: "db", Func: checks.Ping(pinger(nil))}))
+	require.NoError(t, r.AddReadiness(probes.Check{Name: "db", Func: new(sql.DB).PingContext}))
 }
 
 func TestHTTPDoesNotShowThePasswordOfABadURL(t *testing.T) {

@@ -5,6 +5,8 @@ package checks_test
 
 import (
 	"context"
+	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"net/http"
@@ -13,6 +15,26 @@ import (
 	"github.com/lameduck-go/lameduck/probes"
 	"github.com/lameduck-go/lameduck/probes/checks"
 )
+
+// A database is one that is there, for database/sql.
+type database struct{}
+
+func (database) Connect(context.Context) (driver.Conn, error) { return conn{}, nil }
+func (database) Driver() driver.Driver                        { return nil }
+
+type conn struct{ driver.Conn }
+
+func (conn) Close() error { return nil }
+
+// A database needs nothing of this package: its PingContext is a check.
+func Example_database() {
+	db := sql.OpenDB(database{})
+	defer db.Close()
+
+	check := probes.Check{Name: "db", Func: db.PingContext}
+	fmt.Println(check.Func(context.Background()))
+	// Output: <nil>
+}
 
 func ExampleHTTP() {
 	api := httptest.NewServer(http.NotFoundHandler())

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"sync"
 )
 
@@ -28,7 +29,10 @@ func Any(checks ...func(context.Context) error) func(context.Context) error {
 // A check that does not return costs one goroutine, as in a registry: while it
 // runs it counts as failing and is not called again. So calls of what AtLeast
 // returns should not overlap, and those of a registry do not. What a check
-// panics with, AtLeast panics with if it is still there, and drops otherwise.
+// panics with, or that it has called [runtime.Goexit], AtLeast panics with if it is
+// still there, and drops otherwise: with an error that wraps it, if it is one, and
+// whose text goes on with the stack of the check. The errors that are joined are in
+// the order of checks.
 //
 // AtLeast returns nil, which a registry refuses, if n is not from 1 to the number
 // of checks, or if one is nil.
@@ -58,29 +62,46 @@ func (q *quorum) run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	results := make(chan result, len(q.members)) // so that nobody waits to send
-	for _, m := range q.members {
-		m.start(ctx, results)
+	for i, m := range q.members {
+		m.start(ctx, i, results)
 	}
-	passed, errs := 0, []error(nil)
-	for passed < q.need && len(errs) <= len(q.members)-q.need {
-		select {
-		case r := <-results:
-			switch {
-			case r.panicked:
-				panic(r.value)
-			case r.err != nil:
-				errs = append(errs, r.err)
-			default:
-				passed++
-			}
-		case <-ctx.Done():
+	errs := make([]error, len(q.members)) // in the order of the members
+	for passed, failed := 0, 0; ; {
+		r, ok := next(ctx, results)
+		switch {
+		case !ok:
 			return q.short(passed, append(errs, ctx.Err()))
+		case r.panic != nil:
+			panic(r.panic)
+		case r.err != nil:
+			errs[r.member] = r.err
+			failed++
+		default:
+			passed++
+		}
+		switch {
+		case passed == q.need:
+			return nil
+		case failed > len(q.members)-q.need:
+			return q.short(passed, errs)
 		}
 	}
-	if passed >= q.need {
-		return nil
+}
+
+// next returns the next result, and none if ctx has ended before there is one. What
+// has come by then counts.
+func next(ctx context.Context, results <-chan result) (r result, ok bool) {
+	select {
+	case r = <-results:
+		return r, true
+	default:
 	}
-	return q.short(passed, errs)
+	select {
+	case r = <-results:
+		return r, true
+	case <-ctx.Done():
+		return result{}, false
+	}
 }
 
 // short is the error of too few.
@@ -96,30 +117,46 @@ type member struct {
 	running bool
 }
 
-// A result is how a run has ended.
+// A result is how a run of a member has ended.
 type result struct {
-	err      error
-	panicked bool // with value; or the check has called runtime.Goexit
-	value    any
+	member int
+	err    error
+	panic  *memberPanic // or that the check has called runtime.Goexit
+}
+
+// A memberPanic is a panic with the stack that it had in the goroutine of the member,
+// since the one in which AtLeast panics says nothing of where it comes from.
+type memberPanic struct {
+	value any
+	stack string
+}
+
+func (p *memberPanic) Error() string { return fmt.Sprintf("%v\n\n%s", p.value, p.stack) }
+
+// Unwrap returns the error that the member has panicked with, if it is one.
+func (p *memberPanic) Unwrap() error {
+	err, _ := p.value.(error)
+	return err
 }
 
 // start starts a run, whose result comes in results.
-func (m *member) start(ctx context.Context, results chan<- result) {
+func (m *member) start(ctx context.Context, i int, results chan<- result) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.running {
-		results <- result{err: errRunning}
+		results <- result{member: i, err: errRunning}
 		return
 	}
 	m.running = true
-	go m.run(ctx, results)
+	go m.run(ctx, i, results)
 }
 
-func (m *member) run(ctx context.Context, results chan<- result) {
-	r := result{panicked: true, value: "runtime.Goexit called"}
+func (m *member) run(ctx context.Context, i int, results chan<- result) {
+	r := result{member: i}
+	returned := false
 	defer func() {
-		if v := recover(); v != nil {
-			r.value = v
+		if !returned {
+			r.panic = asPanic(recover())
 		}
 		m.mu.Lock()
 		m.running = false
@@ -127,5 +164,18 @@ func (m *member) run(ctx context.Context, results chan<- result) {
 		results <- r
 	}()
 	r.err = m.check(ctx)
-	r.panicked = false
+	returned = true
+}
+
+// asPanic returns what a member has panicked with, with its stack, to be called where
+// it is recovered. One that was a member's of a member has its own. Nil is that of
+// runtime.Goexit.
+func asPanic(value any) *memberPanic {
+	if p, ok := value.(*memberPanic); ok {
+		return p
+	}
+	if value == nil {
+		value = "runtime.Goexit called"
+	}
+	return &memberPanic{value, string(debug.Stack())}
 }

@@ -4,9 +4,12 @@
 package checks_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"log/slog"
 	"runtime"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -150,17 +153,48 @@ func TestACheckThatStillRunsFails(t *testing.T) {
 	<-done
 }
 
+func bug(context.Context) error { panic(errBug) }
+
+func exits(context.Context) error { runtime.Goexit(); return nil }
+
+var errBug = errors.New("bug")
+
+// panicOf returns what a check panics with, which is an error.
+func panicOf(t *testing.T, c check) (err error) {
+	t.Helper()
+	defer func() {
+		t.Helper()
+		err, _ = recover().(error)
+		require.Error(t, err)
+	}()
+	c(t.Context())
+	return nil
+}
+
+// A panic reaches the caller with the stack of the member that it was, through any
+// number of AtLeasts.
 func TestPanicsReachTheCaller(t *testing.T) {
-	errBug := errors.New("bug")
-	assert.PanicsWithValue(t, errBug, func() {
-		checks.All(func(context.Context) error { panic(errBug) })(t.Context())
-	})
-	assert.PanicsWithValue(t, "runtime.Goexit called", func() {
-		checks.All(func(context.Context) error { runtime.Goexit(); return nil })(t.Context())
-	})
-	assert.PanicsWithValue(t, "twice", func() {
-		checks.All(checks.All(func(context.Context) error { panic("twice") }))(t.Context())
-	})
+	for name, tt := range map[string]struct {
+		check       check
+		says, where string
+	}{
+		"All":               {checks.All(bug), "bug", "checks_test.bug("},
+		"Any":               {checks.Any(no("a"), bug), "bug", "checks_test.bug("},
+		"All of All":        {checks.All(checks.All(bug)), "bug", "checks_test.bug("},
+		"Any of All of Any": {checks.Any(checks.All(checks.Any(bug))), "bug", "checks_test.bug("},
+		"Goexit":            {checks.All(exits), "runtime.Goexit called", "checks_test.exits("},
+		"nested Goexit":     {checks.All(checks.Any(exits)), "runtime.Goexit called", "checks_test.exits("},
+	} {
+		t.Run(name, func(t *testing.T) {
+			err := panicOf(t, tt.check)
+			assert.Equal(t, tt.says == "bug", errors.Is(err, errBug))
+			says, stack, _ := strings.Cut(err.Error(), "\n\n")
+			assert.Equal(t, tt.says, says)
+			assert.Contains(t, stack, tt.where)
+			assert.Equal(t, 1, strings.Count(err.Error(), "goroutine "+strings.Fields(stack)[1]+" [running]"), "once")
+		})
+	}
+
 	// One that nobody waits for any more takes nothing with it.
 	panicked := make(chan struct{})
 	late := func(ctx context.Context) error {
@@ -170,4 +204,62 @@ func TestPanicsReachTheCaller(t *testing.T) {
 	}
 	assert.NoError(t, checks.Any(late, yes)(t.Context()))
 	<-panicked
+}
+
+// In a registry, the log has where a member has panicked, and Broken what it said.
+func TestPanicOfAMemberInARegistry(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
+		r := &probes.Registry{Logger: slog.New(slog.NewTextHandler(&log, nil))}
+		require.NoError(t, r.AddReadiness(probes.Check{Name: "brokers", Func: checks.All(yes, checks.Any(bug))}))
+		ctx, cancel := context.WithCancel(t.Context())
+		ran := make(chan error)
+		go func() { ran <- r.Run(ctx) }()
+		synctest.Wait()
+		assert.True(t, strings.HasPrefix(r.Broken()["brokers"], "panic: bug\n"), r.Broken())
+		cancel()
+		require.NoError(t, <-ran)
+		assert.Contains(t, log.String(), "error=\"panic: bug\\n\\ngoroutine ")
+		assert.Contains(t, log.String(), "checks_test.bug(")
+	})
+}
+
+// The errors are in the order of the members, whatever the order in which they came,
+// and each can be found.
+func TestErrorsAreInTheOrderOfTheMembers(t *testing.T) {
+	errs := []error{errors.New("a"), errors.New("b"), errors.New("c")}
+	for _, order := range [][3]time.Duration{{1, 2, 3}, {3, 2, 1}, {2, 3, 1}, {2, 1, 3}, {1, 1, 1}} {
+		synctest.Test(t, func(t *testing.T) {
+			err := checks.Any(after(order[0], errs[0]), after(order[1], errs[1]), after(order[2], errs[2]))(t.Context())
+			assert.EqualError(t, err, "0 of 3 pass, 1 must: a\nb\nc")
+			for _, want := range errs {
+				assert.ErrorIs(t, err, want)
+			}
+		})
+	}
+
+	t.Run("the first is enough for All", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			err := checks.All(after(3, errs[0]), after(1, errs[1]), after(2, errs[2]))(t.Context())
+			assert.EqualError(t, err, "0 of 3 pass, 3 must: b")
+			assert.ErrorIs(t, err, errs[1])
+			synctest.Wait()
+		})
+	})
+
+	t.Run("the end of the context is the last", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			release := make(chan struct{})
+			hangs := func(context.Context) error { <-release; return nil }
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			began := time.Now()
+			err := checks.AtLeast(2, hangs, after(2, errs[1]), hangs, yes, hangs)(ctx)
+			assert.EqualError(t, err, "1 of 5 pass, 2 must: b\ncontext deadline exceeded")
+			assert.ErrorIs(t, err, context.DeadlineExceeded)
+			assert.Equal(t, time.Second, time.Since(began))
+			close(release)
+			synctest.Wait()
+		})
+	})
 }
