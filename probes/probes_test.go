@@ -343,12 +343,21 @@ func TestTimeout(t *testing.T) {
 	}
 }
 
-// goroutines returns how many goroutines registries have started.
-// runtime.NumGoroutine counts those of earlier tests that are about to end, too.
-func goroutines() int {
+// goroutines returns how many goroutines registries have started, in the bubble if it
+// is called in one: outside of it there may be those of earlier tests that are about
+// to end, which runtime.NumGoroutine counts, too.
+func goroutines() (n int) {
 	stacks := make([]byte, 1<<20)
 	stacks = stacks[:runtime.Stack(stacks, true)]
-	return strings.Count(string(stacks), "\ncreated by github.com/lameduck-go/lameduck/probes.")
+	own, _, _ := strings.Cut(string(stacks), "\n")
+	bubbled := strings.Contains(own, "synctest bubble")
+	for stack := range strings.SplitSeq(string(stacks), "\n\n") {
+		header, calls, _ := strings.Cut(stack, "\n")
+		if bubbled == strings.Contains(header, "synctest bubble") && strings.Contains(calls, "\ncreated by github.com/lameduck-go/lameduck/probes.") {
+			n++
+		}
+	}
+	return n
 }
 
 func TestHangCostsOneGoroutine(t *testing.T) {

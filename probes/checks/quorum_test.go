@@ -107,12 +107,18 @@ func TestTheVerdictDoesNotWait(t *testing.T) {
 	})
 }
 
-// members returns how many goroutines members have. runtime.NumGoroutine counts those
-// of earlier tests that are about to end, too.
-func members() int {
+// members returns how many goroutines members have in the bubble: outside of it there
+// may be those of earlier tests that are about to end.
+func members() (n int) {
 	stacks := make([]byte, 1<<20)
 	stacks = stacks[:runtime.Stack(stacks, true)]
-	return strings.Count(string(stacks), "\ncreated by github.com/lameduck-go/lameduck/probes/checks.(*member)")
+	for stack := range strings.SplitSeq(string(stacks), "\n\n") {
+		header, calls, _ := strings.Cut(stack, "\n")
+		if strings.Contains(header, "synctest bubble") && strings.Contains(calls, "\ncreated by github.com/lameduck-go/lameduck/probes/checks.(*member)") {
+			n++
+		}
+	}
+	return n
 }
 
 func TestACheckThatHangsCostsOneGoroutine(t *testing.T) {

@@ -23,11 +23,18 @@ import (
 	"github.com/lameduck-go/lameduck/probes/heptio"
 )
 
-// runs returns how many goroutines run a check of a registry.
-func runs() int {
+// runs returns how many goroutines run a check of a registry in the bubble: outside of
+// it there are those of registries that run for life.
+func runs() (n int) {
 	stacks := make([]byte, 1<<20)
 	stacks = stacks[:runtime.Stack(stacks, true)]
-	return strings.Count(string(stacks), "created by github.com/lameduck-go/lameduck/probes.(*Registry).start")
+	for stack := range strings.SplitSeq(string(stacks), "\n\n") {
+		header, calls, _ := strings.Cut(stack, "\n")
+		if strings.Contains(header, "synctest bubble") && strings.Contains(calls, "created by github.com/lameduck-go/lameduck/probes.(*Registry).start") {
+			n++
+		}
+	}
+	return n
 }
 
 // A check of theirs that hangs for ever costs one goroutine after an hour and a
