@@ -124,7 +124,7 @@ func TestAddedAfterShutdown(t *testing.T) {
 				time.Sleep(time.Minute)
 				assert.Equal(t, before, r.readyz())
 				for _, name := range []string{"late", "late,%20on%20demand", "late,%20dependant"} {
-					assert.Equal(t, http.StatusServiceUnavailable, request(r.Handler(), http.MethodGet, "/readyz/"+name).Code)
+					request(r.Handler(), http.MethodGet, "/readyz/"+name) // which asks for it, if anything does
 				}
 			}
 			assert.Zero(t, old.Load()+late.Load()+onDemand.Load()+dependant.Load())

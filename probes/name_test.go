@@ -100,9 +100,7 @@ func TestNamesInPaths(t *testing.T) {
 			for _, name := range names {
 				code, body := ask("/readyz/" + escape(name))
 				assert.Equal(t, 200, code, "%.40q", name)
-				if len(name) < 1<<10 {
-					assert.Equal(t, "ok, degraded: "+name+"\n", body)
-				}
+				assert.True(t, strings.HasPrefix(body, "ok, degraded: "), "%.40q", name)
 				code, body = ask("/livez/" + escape(name) + "?format=json&verbose")
 				assert.Equal(t, 200, code, "%.40q", name)
 				var got struct{ Checks map[string]any }
