@@ -133,3 +133,41 @@ func TestAddedAfterShutdown(t *testing.T) {
 		})
 	}
 }
+
+// What a run says that Shutdown has overtaken is nobody's business any more: what it
+// asks may have been stopped before it.
+func TestRunThatShutdownOvertakes(t *testing.T) {
+	for name, f := range map[string]func() error{
+		"fails":   func() error { return errDown },
+		"panics":  func() error { panic("connection pool is closed") },
+		"returns": func() error { return nil },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t)
+				r.RedAt = probes.Never
+				var stopped atomic.Bool
+				require.NoError(t, r.AddReadiness(probes.Check{Name: "db", Interval: time.Second, Jitter: -1, Func: func(context.Context) error {
+					time.Sleep(500 * time.Millisecond)
+					if stopped.Load() {
+						return f()
+					}
+					return nil
+				}}))
+				r.run()
+				time.Sleep(1600 * time.Millisecond) // while the second run is under way
+				require.Equal(t, okBody, r.readyz())
+				r.Shutdown()
+				stopped.Store(true)
+				r.all()
+				history := r.History()
+				time.Sleep(time.Second)
+				assert.Equal(t, okBody, r.readyz())
+				assert.Empty(t, r.all())
+				assert.Equal(t, history, r.History())
+				assert.Zero(t, goroutines(), "and it is not run again")
+				r.end()
+			})
+		})
+	}
+}
