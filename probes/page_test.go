@@ -6,6 +6,7 @@ package probes_test
 import (
 	"context"
 	"errors"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -126,9 +127,7 @@ func TestHeadersOfThePage(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			req := httptest.NewRequest(http.MethodGet, tt.target, nil)
-			for name, values := range tt.header {
-				req.Header[name] = values
-			}
+			maps.Copy(req.Header, tt.header)
 			w := httptest.NewRecorder()
 			tt.h.ServeHTTP(w, req)
 			assert.Equal(t, tt.code, w.Code)
