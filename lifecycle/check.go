@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Lameduck Authors
+
+package lifecycle
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/lameduck-go/lameduck/internal/graph"
+)
+
+// The names under which errors and stacks speak of what is no component.
+const (
+	flushName  = "flush"
+	probesName = "probes"
+)
+
+// check reports what is wrong with the components, each with its name.
+func (p *process) check() error {
+	errs := []error{p.checkApp()}
+	if p.budget.total() <= 0 {
+		errs = append(errs, p.budget.check(p.budget.floor))
+	}
+	served := make(map[any]string)
+	for i, c := range p.app.Components {
+		if c.Name == "" {
+			errs = append(errs, fmt.Errorf("component %d has no name", i))
+		}
+		if c.Name == flushName || c.Name == probesName {
+			errs = append(errs, fmt.Errorf("component %d: the name %q is that of a part of every App", i, c.Name))
+		}
+		if c.Server == nil {
+			if c.Listen != nil {
+				errs = append(errs, fmt.Errorf("component %q: Listen is for a Server, and there is none", c.Name))
+			}
+			continue
+		}
+		errs = append(errs, p.checkServer(c))
+		for _, server := range []any{c.Server, c.Server.HTTP} {
+			if other, ok := served[server]; ok {
+				errs = append(errs, fmt.Errorf("components %q and %q have the same server", other, c.Name))
+				break
+			}
+		}
+		served[c.Server] = c.Name
+		if c.Server.HTTP != nil {
+			served[c.Server.HTTP] = c.Name
+		}
+	}
+	return errors.Join(append(errs, graph.Check(nodes(p.app.Components)))...)
+}
+
+// checkApp reports what is wrong apart from the components and the budget.
+func (p *process) checkApp() error {
+	var errs []error
+	for i, f := range p.app.Observers {
+		if f == nil {
+			errs = append(errs, fmt.Errorf("observer %d is nil", i))
+		}
+	}
+	if p.app.ProbeAddr == "" && p.app.PreStopToken != "" {
+		errs = append(errs, errors.New("the pre-stop endpoint needs ProbeAddr"))
+	}
+	if strings.TrimSpace(p.app.PreStopToken) != p.app.PreStopToken || strings.ContainsFunc(p.app.PreStopToken, unicode.IsControl) {
+		errs = append(errs, errors.New("PreStopToken has white space around it or control characters, which no header can carry"))
+	}
+	if p.app.PreStop > 0 && p.app.PreStopToken != "" {
+		errs = append(errs, fmt.Errorf("PreStop is %v, but the time of the pre-stop endpoint is part of the shutdown", p.app.PreStop))
+	}
+	return errors.Join(errs...)
+}
+
+// floorOf returns the floor of a server: that of the process, if it has none.
+func (p *process) floorOf(c Component) time.Duration {
+	if c.Server.Floor == 0 {
+		return p.budget.floor
+	}
+	return max(c.Server.Floor, 0)
+}
+
+// checkServer reports what is wrong with a server.
+func (p *process) checkServer(c Component) error {
+	h, grpc := c.Server.HTTP, c.Server.GRPC
+	switch {
+	case h == nil && grpc == nil:
+		return fmt.Errorf("component %q: the server is nil", c.Name)
+	case h != nil && grpc != nil:
+		return fmt.Errorf("component %q: its server has both HTTP and GRPC; each takes a component of its own", c.Name)
+	case h != nil && c.Addr != "":
+		return fmt.Errorf("component %q: Addr is for GRPC; that of HTTP is its own", c.Name)
+	case grpc != nil && c.Addr == "" && c.Listen == nil:
+		return fmt.Errorf("component %q: a gRPC server without Addr", c.Name)
+	case p.app.ProbeAddr != "" && c.address() == p.app.ProbeAddr && !strings.HasSuffix(p.app.ProbeAddr, ":0"):
+		return fmt.Errorf("component %q: its address %s is also that of the probe listener; mount the probes on its router instead", c.Name, p.app.ProbeAddr)
+	case c.Start != nil || c.Run != nil || c.Stop != nil:
+		return fmt.Errorf("component %q: a server has no Start, Run or Stop of its own", c.Name)
+	case c.Drain != nil:
+		return fmt.Errorf("component %q: a server has no Drain of its own", c.Name)
+	}
+	if p.budget.total() <= 0 {
+		return nil // said once, by check
+	}
+	if err := p.budget.check(p.floorOf(c)); err != nil {
+		return fmt.Errorf("component %q: %w", c.Name, err)
+	}
+	return nil
+}
+
+func nodes(components []Component) []graph.Node {
+	nodes := make([]graph.Node, 0, len(components))
+	for _, c := range components {
+		nodes = append(nodes, graph.Node{Name: c.Name, DependsOn: c.DependsOn})
+	}
+	return nodes
+}
