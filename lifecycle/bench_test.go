@@ -6,8 +6,11 @@ package lifecycle_test
 import (
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
 	"math/rand/v2"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -30,7 +33,7 @@ func BenchmarkCoordinator(b *testing.B) {
 				}
 			}
 			for b.Loop() {
-				a := &lifecycle.App{Logger: slog.New(slog.DiscardHandler), Components: components}
+				a := &lifecycle.App{Logger: slog.New(slog.NewTextHandler(io.Discard, nil)), Components: components}
 				a.Observers = []func(lifecycle.Event){func(e lifecycle.Event) {
 					if e.Instant == "Started" {
 						a.Shutdown("enough")
@@ -45,33 +48,51 @@ func BenchmarkCoordinator(b *testing.B) {
 	}
 }
 
-// BenchmarkOvershoot is how long after its deadline a process is done in which
-// every stop and Flush hang.
+// BenchmarkOvershoot is how long after its deadline each phase is over when every
+// drain, every stop and Flush hang, by the number of other goroutines in the process,
+// and of how many components the report has the stacks.
 func BenchmarkOvershoot(b *testing.B) {
-	for _, n := range []int{1, 10, 100} {
-		b.Run(fmt.Sprintf("components=%d", n), func(b *testing.B) {
-			var worst time.Duration
-			for b.Loop() {
-				release := make(chan struct{})
-				hang := func(context.Context) error { <-release; return nil }
-				a := &lifecycle.App{Logger: slog.New(slog.DiscardHandler), GracePeriod: 400 * time.Millisecond, Flush: hang}
-				for i := range n {
-					a.Components = append(a.Components, lifecycle.Component{Name: fmt.Sprint(i), Stop: hang})
-				}
-				a.Observers = []func(lifecycle.Event){func(e lifecycle.Event) {
-					if e.Instant == "Started" {
-						a.Shutdown("enough")
-					}
-				}}
-				a.Run(b.Context())
-				for _, p := range a.Report().Phases {
-					if p.Name == "flush" {
-						worst = max(worst, p.Ended-p.By)
-					}
-				}
-				close(release)
-			}
-			b.ReportMetric(float64(worst.Microseconds())/1e3, "worst-ms")
-		})
+	for _, grace := range []time.Duration{400 * time.Millisecond, 8 * time.Second} {
+		for _, n := range []int{0, 10_000, 30_000} {
+			b.Run(fmt.Sprintf("grace=%v/goroutines=%d", grace, n), func(b *testing.B) { overshoot(b, grace, n) })
+		}
 	}
+}
+
+func overshoot(b *testing.B, grace time.Duration, goroutines int) {
+	release := make(chan struct{})
+	var others sync.WaitGroup
+	defer others.Wait()
+	defer close(release)
+	for range goroutines {
+		others.Go(func() { <-release })
+	}
+	const components = 10
+	worst := make(map[string]time.Duration)
+	known := 0
+	for b.Loop() {
+		hang := func(context.Context) error { <-release; return nil }
+		a := &lifecycle.App{Logger: slog.New(slog.NewTextHandler(io.Discard, nil)), GracePeriod: grace, Flush: hang}
+		for i := range components {
+			a.Components = append(a.Components, lifecycle.Component{Name: fmt.Sprint(i), Drain: hang, Stop: hang})
+		}
+		a.Observers = []func(lifecycle.Event){func(e lifecycle.Event) {
+			if e.Instant == "Started" {
+				a.Shutdown("enough")
+			}
+		}}
+		a.Run(b.Context())
+		for _, p := range a.Report().Phases {
+			worst[p.Name] = max(worst[p.Name], p.Ended-p.By)
+		}
+		for _, c := range a.Report().Components {
+			if strings.Contains(c.Stacks, "overshoot") {
+				known++
+			}
+		}
+	}
+	for _, phase := range []string{"drain", "components", "flush", "exit"} {
+		b.ReportMetric(float64(worst[phase].Microseconds())/1e3, phase+"-worst-ms")
+	}
+	b.ReportMetric(100*float64(known)/float64(b.N*components), "%-stacks")
 }

@@ -47,8 +47,18 @@
 //
 // FAULTS.md has a table of what happens when a part of the process fails, panics or
 // hangs, where it stands. The goroutines of a component carry its name as the
-// profiler label "lameduck.component", and so do those that they start; a panic
-// in one of those is beyond reach.
+// profiler label "lameduck.component", and a number of the App's as "lameduck.app",
+// and so do those that they start, and the contexts of an HTTP server's requests. Code
+// that replaces the labels is found by the component's functions; what a gRPC server
+// or its library replaces, by the library's. A panic in a goroutine that a component
+// has started is beyond reach.
+//
+// The stacks are those of a goroutine profile, which costs some microseconds for each
+// goroutine of the process. It is begun so much earlier than the deadline, in a tenth
+// of the component's share at most, and is waited for 10 ms longer, or a twentieth of
+// the reserve if that is less. If it is not done then, the log and the report say so, and they
+// have the stacks later if it is done before the exit. At most 16 KiB are written of
+// one component.
 //
 // # Concurrency
 //

@@ -47,7 +47,7 @@ func (p *process) observe() {
 		p.observers = append(p.observers, observer{"systemd", newCourier(p.notifier.tell)})
 	}
 	for _, o := range p.observers {
-		go pprof.Do(context.Background(), pprof.Labels(stackLabel, o.name), func(context.Context) { o.courier.run() })
+		go pprof.Do(context.Background(), pprof.Labels(stackLabel, o.name, appLabel, p.profiler.app), func(context.Context) { o.courier.run() })
 	}
 }
 
@@ -79,7 +79,8 @@ func (p *process) dismiss() {
 	}
 	for _, o := range p.observers {
 		if fault := o.courier.wait(until); fault != "" {
-			p.log.Warn("observer has not been told everything", "observer", o.name, "error", fault, "stacks", p.profiler.stacks(o.name))
+			stacks, _ := p.profiler.begin(p.phase()).by(until.Add(p.budget.stacksWait()), o.name, nil)
+			p.log.Warn("observer has not been told everything", "observer", o.name, "error", fault, "stacks", stacks)
 		}
 	}
 	p.story.courier.close()

@@ -91,8 +91,10 @@ func (p *process) leave(msg string, status int) int {
 	var parts []*part
 	parts, r.Pending = p.pending()
 	var stacks []string
+	profile, deadline := p.profiler.begin(p.phase()), time.Now().Add(lastWait)
 	for _, part := range parts[:min(len(parts), maxNamed)] {
-		stacks = append(stacks, p.profiler.stacks(part.Name))
+		text, _ := profile.by(deadline, part.Name, part.functions())
+		stacks = append(stacks, text)
 	}
 	pending := strings.Join(r.Pending, ", ")
 	p.app.setReport(r)

@@ -11,7 +11,6 @@ import (
 	"runtime/pprof"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/lameduck-go/lameduck/drain"
 )
@@ -47,6 +46,7 @@ type part struct {
 	mu     sync.Mutex // guards what follows
 	op     string     // what it is doing, "" when it is over or never began
 	report ComponentReport
+	late   *profile // has its stacks, if they were not known when it was left behind
 }
 
 // The fates of a start.
@@ -64,10 +64,10 @@ func init() { close(closed) }
 
 var errNotStarted = errors.New("not started, or failed to start")
 
-func newPart(c Component) *part {
+func newPart(c Component, app string) *part {
 	p := &part{
 		Component: c,
-		labels:    pprof.Labels(stackLabel, c.Name),
+		labels:    pprof.Labels(stackLabel, c.Name, appLabel, app),
 		startErr:  errNotStarted,
 		startDone: make(chan struct{}),
 		runDone:   closed,
@@ -117,6 +117,9 @@ func (p *part) serve(h *http.Server) {
 	}
 	p.undo = func() { l.Close() }
 	p.Run = func(context.Context) error {
+		if h != nil {
+			h.BaseContext = p.labelled(h.BaseContext)
+		}
 		err := p.Server.Serve
 		if secure {
 			err = func(l net.Listener) error { return p.Server.ServeTLS(l, "", "") }
@@ -125,6 +128,21 @@ func (p *part) serve(h *http.Server) {
 			return err
 		}
 		return nil
+	}
+}
+
+// labelled returns a BaseContext that carries the part's labels, so that a handler
+// which sets labels of its own by the context of its request keeps them.
+func (p *part) labelled(base func(net.Listener) context.Context) func(net.Listener) context.Context {
+	return func(l net.Listener) context.Context {
+		ctx := context.Background()
+		if base != nil {
+			ctx = base(l)
+		}
+		if ctx == nil {
+			return nil // which net/http refuses
+		}
+		return pprof.WithLabels(ctx, p.labels)
 	}
 }
 
@@ -170,28 +188,6 @@ func (p *part) doing() string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.op
-}
-
-// await returns what comes on done, or ErrDeadline at the deadline.
-func await(done <-chan error, deadline time.Time) error {
-	select {
-	case err := <-done:
-		return err
-	default:
-	}
-	timer := time.NewTimer(time.Until(deadline))
-	defer timer.Stop()
-	select {
-	case err := <-done:
-		return err
-	case <-timer.C:
-	}
-	select {
-	case err := <-done: // both: the result is worth more
-		return err
-	default:
-		return ErrDeadline
-	}
 }
 
 // checksBelow returns the names of the nearest parts below that have a readiness

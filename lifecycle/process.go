@@ -21,7 +21,7 @@ type process struct {
 	story     *story
 	observers []observer
 	notifier  *notifier // nil if systemd is not to be told; set before run
-	profiler  profiler
+	profiler  *profiler
 	budget    budget
 	plan      Plan
 	probes    *probes.Registry
@@ -64,10 +64,11 @@ func prepare(a *App) (*process, error) {
 		return nil, fmt.Errorf("%w: the App is nil", ErrConfig)
 	}
 	p := &process{
-		app:     a,
-		probes:  a.Probes,
-		ended:   make(chan *part, len(a.Components)),
-		overdue: make(chan struct{}),
+		app:      a,
+		profiler: newProfiler(),
+		probes:   a.Probes,
+		ended:    make(chan *part, len(a.Components)),
+		overdue:  make(chan struct{}),
 	}
 	logger := a.Logger
 	if logger == nil {
@@ -92,11 +93,11 @@ func prepare(a *App) (*process, error) {
 
 // build makes the parts and ties them together, dependencies first.
 func (p *process) build() {
-	p.flushing = newPart(Component{Name: flushName})
+	p.flushing = newPart(Component{Name: flushName, Stop: p.app.Flush}, p.profiler.app)
 	p.parts = make([]*part, 0, len(p.app.Components))
 	byName := make(map[string]*part, len(p.app.Components))
 	for _, c := range p.app.Components {
-		part := newPart(c)
+		part := newPart(c, p.profiler.app)
 		byName[c.Name] = part
 		p.parts = append(p.parts, part)
 	}

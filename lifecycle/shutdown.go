@@ -160,12 +160,10 @@ func (p *process) drainServer(ctx context.Context, part *part, share time.Durati
 		p.instant(Event{Instant: "AcceptWindowClosed", Component: part.Name, Took: time.Since(p.t0)})
 	}
 	part.closeWindow()
-	err := await(done, begin.Add(share+drainSlack))
-	if err != nil {
-		if err != ErrDeadline {
-			err = fmt.Errorf("%w: %w", ErrDeadline, err)
-		}
-		p.leftBehind(part, "drain", err)
+	if err, ok := awaited(p, done, begin.Add(share+drainSlack), lead(share)); !ok {
+		p.leftBehind(part, "drain", ErrDeadline)
+	} else if err != nil {
+		p.leftBehind(part, "drain", fmt.Errorf("%w: %w", ErrDeadline, err))
 	}
 	if !isClosed(over) {
 		return
@@ -183,7 +181,7 @@ func (p *process) awaitStart(part *part, deadline time.Time) bool {
 	if part.fate.CompareAndSwap(waiting, abandoned) || part.fate.Load() == abandoned {
 		return false
 	}
-	if closedBy(part.startDone, deadline) {
+	if _, ok := awaited(p, part.startDone, deadline, lead(time.Until(deadline))); ok {
 		return part.startErr == nil
 	}
 	if part.fate.CompareAndSwap(starting, abandoned) {
@@ -235,7 +233,7 @@ func (p *process) stopPart(ctx context.Context, part *part) {
 	if part.Stop != nil {
 		p.call(ctx, part, "stop", part.Stop, deadline)
 	}
-	if !closedBy(part.runDone, deadline) {
+	if _, ok := awaited(p, part.runDone, deadline, lead(deadline.Sub(begin))); !ok {
 		p.leftBehind(part, "run", ErrDeadline)
 	}
 	p.stopped(part, time.Since(begin))
@@ -249,22 +247,28 @@ const lastLook = 50 * time.Millisecond
 // the latest. It reports whether that has succeeded.
 func (p *process) call(ctx context.Context, part *part, op string, f func(context.Context) error, deadline time.Time) bool {
 	given := max(time.Until(deadline), 0)
-	ctx, cancel := context.WithDeadline(ctx, deadline.Add(-min(lastLook, given/10)))
+	look, lead := min(lastLook, given/10), lead(given)
+	ctx, cancel := context.WithDeadline(ctx, deadline.Add(-look))
 	defer cancel()
+	soon := ctx.Done()
+	if lead > look {
+		soon = closed
+	}
 	var err error
+	came := true
 	done := part.spawn(ctx, op, f)
 	select {
 	case err = <-done:
-	case <-ctx.Done():
-		err = await(done, deadline)
+	case <-soon:
+		err, came = awaited(p, done, deadline, lead)
 	}
 	cancelled := ctx.Err() == context.Canceled // since its Run has failed
 	if cancelled && errors.Is(err, context.Canceled) {
 		return false // which is no error of its own
 	}
 	switch {
-	case err == ErrDeadline:
-		p.leftBehind(part, op, err)
+	case !came:
+		p.leftBehind(part, op, ErrDeadline)
 	case err != nil:
 		if ctx.Err() != nil && !cancelled && (errors.Is(err, context.DeadlineExceeded) || errors.Is(err, drain.ErrCut)) {
 			err = fmt.Errorf("%w: %w", ErrDeadline, err)
@@ -272,21 +276,7 @@ func (p *process) call(ctx context.Context, part *part, op string, f func(contex
 		p.log.Error("component failed to "+op, "component", part.Name, "error", err)
 		p.failed(part, part.fail(op, err))
 	}
-	return err == nil
-}
-
-// closedBy waits until c is closed, and reports false if it is not by the deadline.
-func closedBy(c <-chan struct{}, deadline time.Time) bool {
-	if isClosed(c) {
-		return true
-	}
-	timer := time.NewTimer(time.Until(deadline))
-	defer timer.Stop()
-	select {
-	case <-c:
-	case <-timer.C:
-	}
-	return isClosed(c)
+	return came && err == nil
 }
 
 func isClosed(c <-chan struct{}) bool {
@@ -296,18 +286,6 @@ func isClosed(c <-chan struct{}) bool {
 	default:
 		return false
 	}
-}
-
-// leftBehind notes that a part did not come to its end in time, and logs the
-// stacks of its goroutines.
-func (p *process) leftBehind(part *part, op string, err error) {
-	err = part.fail(op, err)
-	p.fail(err)
-	stacks := p.profiler.stacks(part.Name)
-	p.log.Error("component left behind at its deadline",
-		"component", part.Name, "op", op, "error", err, "after", time.Since(p.t0), "stacks", stacks)
-	part.note(func(r *ComponentReport) { r.Fate, r.Stacks = leftBehind, stacks })
-	p.tell(Event{Instant: "ComponentLeftBehind", Component: part.Name, Err: err})
 }
 
 // flush calls the App's Flush, within the reserve.
@@ -324,6 +302,7 @@ func (p *process) flush(ctx context.Context) {
 
 // finish tells the end and returns all errors.
 func (p *process) finish() error {
+	p.lateStacks()
 	broken := p.probes.Broken()
 	for _, name := range slices.Sorted(maps.Keys(broken)) {
 		p.fail(&Error{Component: name, Op: "check", Err: errors.New(broken[name])})

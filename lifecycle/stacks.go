@@ -5,76 +5,163 @@ package lifecycle
 
 import (
 	"bytes"
+	"fmt"
 	"runtime/pprof"
+	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 )
 
-// stackLabel is the profiler label that carries a component's name.
-const stackLabel = "lameduck.component"
-
+// The profiler labels that say whose a goroutine is.
 const (
-	// profileAge is how long a goroutine profile is good for: what hangs is
-	// still there, and many components that hang cost one profile.
-	profileAge = time.Second
-
-	// maxStacks bounds what is said of one component, in bytes.
-	maxStacks = 16 << 10
+	stackLabel = "lameduck.component" // the component's name
+	appLabel   = "lameduck.app"       // a number, since two Apps may have components of one name
 )
 
-// A profiler knows the stacks of the goroutines of each component.
-type profiler struct {
-	mu          sync.Mutex // guards what follows
-	taken       time.Time
-	byComponent map[string]string
+const (
+	// maxStacks bounds what is said of one component, in bytes.
+	maxStacks = 16 << 10
+
+	// maxOthers bounds what is kept of the goroutines that are nobody's, in bytes.
+	maxOthers = 64 << 10
+)
+
+// A profile has the stacks of all goroutines, as they were at one time.
+type profile struct {
+	phase int
+	done  chan struct{} // closed when what follows is set
+
+	ended  time.Time
+	took   time.Duration
+	stacks map[string]*stacks // of the App's own, by component
+	others []string           // those without a component, the rarest last
 }
 
-// stacks returns the stacks of the goroutines that belong to a component, in the
-// text form of the goroutine profile, or "" when there are none.
-func (p *profiler) stacks(component string) string {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if s, ok := p.byComponent[component]; ok && time.Since(p.taken) < profileAge {
-		return s
-	}
-	p.byComponent = goroutineProfile()
-	p.taken = time.Now()
-	return p.byComponent[component]
-}
-
-// goroutineProfile returns the stacks of all labelled goroutines, by component.
-func goroutineProfile() map[string]string {
-	var b bytes.Buffer
-	if err := pprof.Lookup("goroutine").WriteTo(&b, 1); err != nil {
-		return nil
-	}
-	stacks := make(map[string]string)
-	for block := range strings.SplitSeq(b.String(), "\n\n") {
-		component, ok := componentOf(block)
-		if !ok {
-			continue
+// take takes the profile, in the text form of the goroutine profile.
+func (p *profile) take(app string) {
+	defer close(p.done)
+	begin := time.Now()
+	p.stacks = make(map[string]*stacks)
+	size := 0
+	blocks := blockWriter{each: func(block string) {
+		if _, first, found := strings.Cut(block, "\n"); found && strings.HasPrefix(block, "goroutine profile: ") {
+			block = first
 		}
-		switch s := stacks[component]; {
-		case s == "":
-			stacks[component] = strings.TrimSpace(block)
-		case len(s)+len(block) < maxStacks:
-			stacks[component] = s + "\n\n" + strings.TrimSpace(block)
+		labels := labelsOf(block)
+		name, labelled := labelOf(labels, stackLabel)
+		switch number, _ := labelOf(labels, appLabel); {
+		case !labelled && !strings.Contains(block, ownFunctions):
+			p.others = append(p.others, block)
+			for size += len(block); size > maxOthers && len(p.others) > 1; p.others = p.others[1:] {
+				size -= len(p.others[0])
+			}
+		case labelled && number == app:
+			if p.stacks[name] == nil {
+				p.stacks[name] = new(stacks)
+			}
+			p.stacks[name].add(block)
 		}
-	}
-	return stacks
+	}}
+	pprof.Lookup("goroutine").WriteTo(&blocks, 1)
+	blocks.end()
+	p.ended = time.Now()
+	p.took = p.ended.Sub(begin)
 }
 
-// componentOf returns the component to which a block of the profile belongs. The
-// profile has a block for each distinct stack, and the labels on a line of their
-// own, as Go-quoted strings; so the text looked for cannot be part of a value.
-func componentOf(block string) (name string, ok bool) {
-	_, labels, ok := strings.Cut(block, "\n# labels: ")
-	if !ok {
-		return "", false
+// ownFunctions is in the stacks of the goroutines that wait for the components.
+const ownFunctions = "lameduck/lifecycle.(*process)."
+
+// of returns the stacks of the goroutines that carry the component's label, and
+// those of the goroutines without any that are in one of its functions: the code that
+// runs in them may have replaced the labels. If there are none of either, one of
+// those that are nobody's hangs.
+func (p *profile) of(component string, functions []string) string {
+	all := new(stacks)
+	if own := p.stacks[component]; own != nil {
+		*all = *own
+		all.blocks = slices.Clone(own.blocks)
 	}
-	_, value, ok := strings.Cut(labels, strconv.Quote(stackLabel)+":")
+	for _, block := range slices.Backward(p.others) {
+		if slices.ContainsFunc(functions, func(f string) bool {
+			return strings.Contains(block, "\t"+f+"+0x") || strings.Contains(block, "\t"+f+".")
+		}) {
+			all.add("without its label, but in its functions: " + block)
+		}
+	}
+	if len(all.blocks) > 0 {
+		return all.String()
+	}
+	for _, block := range slices.Backward(p.others) {
+		all.add(block)
+	}
+	return "no goroutine carries its label; the stacks of those that carry none, the rarest first:\n\n" + all.String()
+}
+
+// A blockWriter calls a function for each block of text between empty lines.
+type blockWriter struct {
+	each func(block string)
+	rest []byte
+}
+
+func (w *blockWriter) Write(b []byte) (int, error) {
+	seen := max(len(w.rest)-1, 0) // up to where there is no empty line
+	w.rest = append(w.rest, b...)
+	for {
+		before, after, found := bytes.Cut(w.rest[seen:], []byte("\n\n"))
+		if !found {
+			return len(b), nil
+		}
+		w.each(string(w.rest[:seen+len(before)]))
+		w.rest, seen = append(w.rest[:0], after...), 0
+	}
+}
+
+// end is for the last block, after which there is no empty line.
+func (w *blockWriter) end() {
+	if block := bytes.TrimSpace(w.rest); len(block) > 0 {
+		w.each(string(block))
+	}
+}
+
+// stacks are what is said of one component, up to maxStacks.
+type stacks struct {
+	blocks []string
+	size   int
+	more   int // how many were left out
+}
+
+func (s *stacks) add(block string) {
+	if s.size == 0 && len(block) > maxStacks {
+		block = block[:maxStacks]
+	}
+	if s.size += len(block); s.size > maxStacks {
+		s.more++
+		return
+	}
+	s.blocks = append(s.blocks, block)
+}
+
+func (s *stacks) String() string {
+	text := strings.Join(s.blocks, "\n\n")
+	if s.more > 0 {
+		text += fmt.Sprintf("\n\nand %d more, beyond the %d KiB of stacks that are written of one component", s.more, maxStacks>>10)
+	}
+	return text
+}
+
+// labelsOf returns the labels of a block of the profile, which has one for each
+// distinct stack, and the labels on a line of their own.
+func labelsOf(block string) string {
+	_, labels, _ := strings.Cut(block, "\n# labels: ")
+	labels, _, _ = strings.Cut(labels, "\n")
+	return labels
+}
+
+// labelOf returns the value of a label. They are Go-quoted strings; so the text
+// looked for cannot be part of a value.
+func labelOf(labels, key string) (value string, ok bool) {
+	_, value, ok = strings.Cut(labels, strconv.Quote(key)+":")
 	if !ok {
 		return "", false
 	}
@@ -82,6 +169,6 @@ func componentOf(block string) (name string, ok bool) {
 	if err != nil {
 		return "", false
 	}
-	name, err = strconv.Unquote(quoted)
-	return name, err == nil
+	value, err = strconv.Unquote(quoted)
+	return value, err == nil
 }

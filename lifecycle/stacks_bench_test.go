@@ -23,7 +23,7 @@ func BenchmarkStacks(b *testing.B) {
 				})
 			}
 			for b.Loop() {
-				goroutineProfile()
+				<-newProfiler().begin(0).done
 			}
 			close(release)
 			group.Wait()
