@@ -74,7 +74,9 @@ type App struct {
 
 	// Logger receives the story of start and stop. Nil means [slog.Default]. It is
 	// called in a goroutine of its own: a log that blocks or panics holds nothing
-	// up but its own lines, and is then complained of on standard error.
+	// up but its own lines, and is then complained of on standard error. Whether it
+	// wants the debug lines, of which each component has two, is asked with each
+	// line that it is given, for those that follow.
 	Logger *slog.Logger
 
 	// Observers are told each [Event], in order, each in a goroutine of its own.

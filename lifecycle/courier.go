@@ -62,23 +62,25 @@ func (c *courier[T]) run() {
 			fault = fmt.Sprintf("panic: %v\n%s", v, debug.Stack())
 		}
 	}()
+	var batch []T
 	for more := true; more; {
-		var batch []T
-		if batch, more = c.take(); len(batch) == 0 && more {
+		if batch, more = c.take(batch); len(batch) == 0 && more {
 			<-c.wake
 		}
 		for _, v := range batch {
 			c.deliver(v)
 		}
+		clear(batch)
 	}
 	fault = ""
 }
 
-// take returns what waits, and whether more may come.
-func (c *courier[T]) take() (batch []T, more bool) {
+// take returns what waits, and whether more may come. The space of what was taken
+// before is for what comes.
+func (c *courier[T]) take(space []T) (batch []T, more bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	batch, c.queue = c.queue, nil
+	batch, c.queue = c.queue, space[:0]
 	return batch, len(batch) > 0 || !c.closed
 }
 

@@ -271,3 +271,52 @@ func TestStacksAreOfTheComponentAlone(t *testing.T) {
 		}
 	})
 }
+
+// TestDebugLinesFollowTheLevel: also when it changes while the process runs.
+func TestDebugLinesFollowTheLevel(t *testing.T) {
+	for _, tt := range []struct {
+		atStart, later   slog.Level
+		started, stopped bool
+	}{
+		{slog.LevelInfo, slog.LevelInfo, false, false},
+		{slog.LevelDebug, slog.LevelDebug, true, true},
+		{slog.LevelInfo, slog.LevelDebug, false, true},
+		{slog.LevelDebug, slog.LevelInfo, true, false},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			d := newDiary()
+			a, log := app(d.component("db"))
+			var level slog.LevelVar
+			level.Set(tt.atStart)
+			a.Logger = slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: &level}))
+			time.AfterFunc(30*time.Second, func() { level.Set(tt.later) })
+			require.NoError(t, runFor(t, a, time.Minute))
+			assert.Equal(t, tt.started, strings.Contains(log.String(), `msg="component started" component=db`), "%v", tt)
+			assert.Equal(t, tt.stopped, strings.Contains(log.String(), `msg="component stopped" component=db`), "%v", tt)
+		})
+	}
+}
+
+// TestDebugLinesCostNothingWhereTheyAreNotWanted: they are not even made.
+func TestDebugLinesCostNothingWhereTheyAreNotWanted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDiary()
+		a, _ := app(d.component("db"))
+		asked := make(map[slog.Level]int)
+		a.Logger = slog.New(countingLog{slog.DiscardHandler, asked})
+		require.NoError(t, runFor(t, a, time.Minute))
+		assert.Positive(t, asked[slog.LevelInfo])
+		assert.Equal(t, asked[slog.LevelInfo], asked[slog.LevelDebug], "once with each line")
+	})
+}
+
+// A countingLog counts what is asked of it.
+type countingLog struct {
+	slog.Handler
+	asked map[slog.Level]int // by one goroutine
+}
+
+func (h countingLog) Enabled(_ context.Context, level slog.Level) bool {
+	h.asked[level]++
+	return level >= slog.LevelInfo
+}

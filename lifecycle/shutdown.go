@@ -197,23 +197,37 @@ func (p *process) stop(ctx context.Context) {
 	ctx = context.WithoutCancel(ctx)
 	var group sync.WaitGroup
 	var stop func(*part)
+	also := func(part *part) { group.Go(func() { stop(part) }) }
 	stop = func(part *part) {
-		p.stopPart(ctx, part)
-		part.set("")
-		for _, d := range part.dependencies {
-			if d.toStop.Add(-1) == 0 {
-				group.Go(func() { stop(d) })
-			}
+		for part != nil {
+			p.stopPart(ctx, part)
+			part.set("")
+			part = part.released(also)
 		}
 	}
 	for _, part := range p.parts {
 		if len(part.dependants) == 0 {
-			group.Go(func() { stop(part) })
+			also(part)
 		}
 	}
 	group.Wait()
 	p.phaseOver(componentsPhase)
 	p.instant(Event{Instant: "ComponentsStopped", Took: time.Since(p.t0)})
+}
+
+// released returns a dependency of the part that can be stopped now, if there is one,
+// and hands the others to also: one needs no goroutine but that of the part.
+func (p *part) released(also func(*part)) (next *part) {
+	for _, d := range p.dependencies {
+		switch {
+		case d.toStop.Add(-1) > 0:
+		case next == nil:
+			next = d
+		default:
+			also(d)
+		}
+	}
+	return next
 }
 
 // stopPart stops one part in its share of what is left until the deadline: the

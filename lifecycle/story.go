@@ -23,6 +23,7 @@ type story struct {
 type log struct {
 	courier *courier[line]
 	broken  atomic.Pointer[string] // how the handler has panicked first
+	brief   atomic.Bool            // it wanted no debug lines when it was last asked
 }
 
 // A line is a record on its way to its handler.
@@ -46,13 +47,18 @@ func (l *log) write(line line) {
 			l.broken.CompareAndSwap(nil, &text)
 		}
 	}()
-	if h := line.handler(); h.Enabled(line.ctx, line.record.Level) {
+	h := line.handler()
+	l.brief.Store(!h.Enabled(line.ctx, slog.LevelDebug))
+	if h.Enabled(line.ctx, line.record.Level) {
 		h.Handle(line.ctx, line.record)
 	}
 }
 
-// Enabled is always true, since only the courier may ask.
-func (s *story) Enabled(context.Context, slog.Level) bool { return true }
+// Enabled answers for the lines of each component, which are many, as the handler did
+// when it was given its last line: only the courier may ask it.
+func (s *story) Enabled(_ context.Context, level slog.Level) bool {
+	return level > slog.LevelDebug || !s.brief.Load()
+}
 
 func (s *story) Handle(ctx context.Context, r slog.Record) error {
 	l := line{s.handler, context.WithoutCancel(ctx), r.Clone()}
