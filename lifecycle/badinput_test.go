@@ -59,7 +59,14 @@ func TestAbsurdDurations(t *testing.T) {
 		grace, preStop, reserve time.Duration
 		valid                   bool
 	}{
-		{"a nanosecond", 1, 0, 0, true},
+		{"a nanosecond", 1, 0, 0, false},
+		{"a millisecond", time.Millisecond, 0, 0, false},
+		{"a little less than the least", 20*time.Millisecond - 1, 0, 0, false},
+		{"the least", 20 * time.Millisecond, 0, 0, true},
+		{"a hook of all", time.Second, time.Second, 0, false},
+		{"a hook of all but the least", time.Second, time.Second - 20*time.Millisecond, 10 * time.Millisecond, true},
+		{"a reserve beyond all", time.Second, 0, 2 * time.Second, false},
+		{"a reserve of all but a nanosecond", time.Second, 0, time.Second - 1, false},
 		{"for ever", most, 0, 0, true},
 		{"for ever but a hook's time", most, most - time.Second, 1, true},
 		{"a reserve for ever", 0, 0, most, false},

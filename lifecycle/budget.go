@@ -16,6 +16,10 @@ import (
 // functions alone, or a quarter of the budget if that is less.
 const maxStop = 5 * time.Second
 
+// least is what the components' stop functions and the reserve need each, unless the
+// reserve is set: in less than that a process cannot even be left.
+const least = 10 * time.Millisecond
+
 // A budget is the grace period, cut into parts.
 type budget struct {
 	grace, preStop, reserve time.Duration
@@ -59,9 +63,9 @@ func newBudget(a *App) (budget, error) {
 		}
 	}
 	if b.reserve == 0 {
-		b.reserve = min(DefaultReserve, b.grace/4)
+		b.reserve = max(min(DefaultReserve, b.grace/4), least)
 	}
-	b.stop = min(maxStop, max(b.total(), 0)/4)
+	b.stop = max(min(maxStop, b.total()/4), least)
 	return b, nil
 }
 

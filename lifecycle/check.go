@@ -21,10 +21,7 @@ const (
 
 // check reports what is wrong with the components, each with its name.
 func (p *process) check() error {
-	errs := []error{p.checkApp()}
-	if p.budget.total() <= 0 {
-		errs = append(errs, p.budget.check(p.budget.floor))
-	}
+	errs := []error{p.checkApp(), p.budget.check(0)}
 	served := make(map[any]string)
 	for i, c := range p.app.Components {
 		if c.Name == "" {
@@ -101,7 +98,7 @@ func (p *process) checkServer(c Component) error {
 	case c.Drain != nil:
 		return fmt.Errorf("component %q: a server has no Drain of its own", c.Name)
 	}
-	if p.budget.total() <= 0 {
+	if p.budget.check(0) != nil {
 		return nil // said once, by check
 	}
 	if err := p.budget.check(p.floorOf(c)); err != nil {
