@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"slices"
 )
 
 // What the error of [App.Run] wraps.
@@ -17,11 +18,14 @@ var (
 	ErrDeadline = errors.New("not done by its deadline")
 )
 
-// An Error is the failure of one component.
+// An Error is the failure of one component, or of the probe listener, whose name is
+// "probes".
 type Error struct {
 	Component string // its name
 	Op        string // "start", "run", "check", "drain" or "stop"
 	Err       error
+
+	late bool // the App has cut it off; what Err wraps may be another App's
 }
 
 func (e *Error) Error() string { return fmt.Sprintf("%s %s: %v", e.Op, e.Component, e.Err) }
@@ -31,25 +35,45 @@ func (e *Error) Unwrap() error { return e.Err }
 // returned err:
 //
 //	0  clean
-//	1  a component failed while it ran or stopped, or its check panicked
+//	1  a component failed while it ran or stopped, or its check panicked, or the
+//	   probe listener broke
 //	2  the configuration is invalid; nothing was started
-//	3  a component did not start; what had started was stopped
+//	3  a component did not start, or the probe listener was not opened; what had
+//	   started was stopped
 //	4  something was cut or hung at the deadline
 //
-// A second signal ends the process with 128 plus the signal's number: 130 after an
-// interrupt, 143 after SIGTERM.
+// What a component's own error wraps decides nothing, such as that of another App that
+// it has run. A second signal ends the process with 128 plus the signal's number: 130
+// after an interrupt, 143 after SIGTERM.
 func ExitCode(err error) int {
 	switch {
 	case err == nil:
 		return 0
-	case errors.Is(err, ErrConfig):
+	case says(err, ErrConfig):
 		return 2
-	case errors.Is(err, ErrDeadline):
+	case says(err, ErrDeadline):
 		return 4
-	case errors.Is(err, ErrStart):
+	case says(err, ErrStart):
 		return 3
 	}
 	return 1
+}
+
+// says is [errors.Is] for what the App itself has said, outside of a component's error.
+func says(err, what error) bool {
+	if e, ok := err.(*Error); ok {
+		return e.late && what == ErrDeadline
+	}
+	if err == what {
+		return true
+	}
+	switch e := err.(type) {
+	case interface{ Unwrap() error }:
+		return says(e.Unwrap(), what)
+	case interface{ Unwrap() []error }:
+		return slices.ContainsFunc(e.Unwrap(), func(err error) bool { return says(err, what) })
+	}
+	return false
 }
 
 var errGoexit = errors.New("runtime.Goexit was called")

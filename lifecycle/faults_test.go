@@ -95,7 +95,7 @@ var faults = []fault{
 	{"start", "panics", func(f *faultyApp) { f.guilty.Start = f.panic }, 3, 2 * s, "start failed: start guilty: panic: odd"},
 	{"start", "calls runtime.Goexit", func(f *faultyApp) { f.guilty.Start = f.goexit }, 3, 2 * s, "start failed: start guilty: runtime.Goexit was called"},
 	{"start", "hangs until it is told to stop", func(f *faultyApp) { f.guilty.Start = f.obey }, 0, 2 * s, `msg="start interrupted" component=guilty`},
-	{"start", "returns an error when it is told to stop", func(f *faultyApp) { f.guilty.Start = f.told(f.fail) }, 0, 2 * s, `msg="start interrupted" component=guilty`},
+	{"start", "returns an error when it is told to stop", func(f *faultyApp) { f.guilty.Start = f.told(f.fail) }, 3, 2 * s, "start failed: start guilty: broken"},
 	{"start", "panics when it is told to stop", func(f *faultyApp) { f.guilty.Start = f.told(f.panic) }, 3, 2 * s, "start failed: start guilty: panic: odd"},
 	{"start", "succeeds, but late after it was told to stop", func(f *faultyApp) { f.guilty.Start = f.told(f.after(3*s, f.nothing)) }, 0, 5 * s, "exit_code=0"},
 	{"start", "hangs, and ignores its context", func(f *faultyApp) { f.guilty.Start = f.hang }, 4, 16 * s, "start guilty: not done by its deadline"},

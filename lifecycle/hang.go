@@ -52,11 +52,11 @@ func (p *profile) servesFor(phase int) bool {
 	return p.phase == phase && time.Since(p.ended) <= 9*p.took
 }
 
-// lead is how long before a deadline a profile is begun, to be done by it: what it
-// costs by the number of goroutines, as BenchmarkStacks has it, and half of that
-// again, but no more than a tenth of the given time.
+// lead is how long before a deadline a profile is begun, to be done by it: more than
+// what each goroutine costs, as BenchmarkStacks has it, and what a busy machine may
+// take for it, but no more than a tenth of the given time.
 func lead(given time.Duration) time.Duration {
-	return max(min(time.Duration(runtime.NumGoroutine())*10*time.Microsecond+time.Millisecond, given/10), 0)
+	return max(min(lastLook/2+time.Duration(runtime.NumGoroutine())*10*time.Microsecond, given/10), 0)
 }
 
 // stacksWait is how long after a deadline a profile is waited for: not so long that
@@ -70,7 +70,7 @@ func (p *process) phase() int {
 	return len(p.phases)
 }
 
-const notInTime = "not known: the goroutine profile, which takes longer the more goroutines there are, was not done in time"
+const notInTime = "not known: the goroutine profile was not done in time, and takes longer the more goroutines there are"
 
 // by returns the stacks of the goroutines that belong to a component, if the profile
 // is done by the deadline.
@@ -132,9 +132,9 @@ func receive[T any](c <-chan T, deadline time.Time) (v T, ok bool) {
 }
 
 // leftBehind notes that a part did not come to its end in time, and logs the stacks
-// of its goroutines.
-func (p *process) leftBehind(part *part, op string, err error) {
-	err = part.fail(op, err)
+// of its goroutines. What it has said at its end is nil if it has not come to that.
+func (p *process) leftBehind(part *part, op string, said error) {
+	err := part.overdue(op, said)
 	p.fail(err)
 	profile := p.profiler.begin(p.phase())
 	stacks, known := profile.by(time.Now().Add(p.budget.stacksWait()), part.Name, part.functions())

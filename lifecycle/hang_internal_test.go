@@ -93,7 +93,7 @@ func TestProfileBeginsAheadOfTheDeadline(t *testing.T) {
 	for _, tt := range []struct {
 		goroutines int
 		ahead      time.Duration
-	}{{0, time.Millisecond}, {6000, 61 * time.Millisecond}} {
+	}{{0, 25 * time.Millisecond}, {6000, 85 * time.Millisecond}} {
 		synctest.Test(t, func(t *testing.T) {
 			release := make(chan struct{})
 			defer close(release)

@@ -80,6 +80,10 @@ const (
 	// lastWait is how long an exit waits for its last words to be written.
 	lastWait = 50 * time.Millisecond
 
+	// lastStacks is how long it waits for the stacks in them, or an eighth of the
+	// reserve if that is less.
+	lastStacks = 200 * time.Millisecond
+
 	// maxNamed is of how many components the last words have the stacks.
 	maxNamed = 10
 )
@@ -91,7 +95,7 @@ func (p *process) leave(msg string, status int) int {
 	var parts []*part
 	parts, r.Pending = p.pending()
 	var stacks []string
-	profile, deadline := p.profiler.begin(p.phase()), time.Now().Add(lastWait)
+	profile, deadline := p.profiler.begin(p.phase()), time.Now().Add(min(lastStacks, p.budget.reserve/8))
 	for _, part := range parts[:min(len(parts), maxNamed)] {
 		text, _ := profile.by(deadline, part.Name, part.functions())
 		stacks = append(stacks, text)

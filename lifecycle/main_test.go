@@ -206,11 +206,11 @@ func TestFaultyProgramIsGoneBeforeTheGracePeriod(t *testing.T) {
 		want  []string // what it says before it is gone
 	}{
 		{"none", "instant=Started", 0, []string{"db stopped", "instant=Exited"}},
-		{"stop hangs", "instant=Started", 4, []string{"component=guilty op=stop", "lifecycle_test.faulty", "db stopped", "instant=Exited"}},
-		{"start hangs", "hanging", 4, []string{"component=guilty op=start", "lifecycle_test.faulty", "db stopped", "instant=Exited"}},
-		{"run ignores its context", "instant=Started", 4, []string{"component=guilty op=run", "lifecycle_test.faulty", "db stopped"}},
+		{"stop hangs", "instant=Started", 4, []string{"component=guilty op=stop", stackOfFault, "db stopped", "instant=Exited"}},
+		{"start hangs", "hanging", 4, []string{"component=guilty op=start", stackOfFault, "db stopped", "instant=Exited"}},
+		{"run ignores its context", "instant=Started", 4, []string{"component=guilty op=run", stackOfFault, "db stopped"}},
 		{"stop panics", "instant=Started", 1, []string{"component=guilty", "panic: odd", "db stopped"}},
-		{"flush hangs", "instant=Started", 4, []string{"component=flush", "lifecycle_test.faulty", "db stopped"}},
+		{"flush hangs", "instant=Started", 4, []string{"component=flush", stackOfFault, "db stopped"}},
 		{"check panics", "panic: odd", 1, []string{"check=guilty", "check guilty: panic: odd", "db stopped"}},
 		{"check hangs", "instant=Started", 0, []string{"db stopped"}},
 		{"start obeys", "hanging", 0, []string{"start interrupted", "component=guilty", "db stopped"}},
@@ -239,9 +239,23 @@ func TestFaultyProgramIsGoneBeforeTheGracePeriod(t *testing.T) {
 			assert.Equal(t, tt.code, code, p.out.String())
 			assert.Less(t, took, grace, p.out.String())
 			for _, want := range tt.want {
-				assert.Contains(t, p.out.String(), want)
+				p.assertSays(t, want)
 			}
 		})
+	}
+}
+
+// stackOfFault is in the stack of what hangs.
+const stackOfFault = "lifecycle_test.faulty"
+
+// assertSays asserts that the program has said something, or of a stack that it could
+// not be had in time: the machine may be busy, and TestWhatHangsIsLeftBehindAndNamed has
+// fake time.
+func (p *program) assertSays(t *testing.T, want string) {
+	t.Helper()
+	out := p.out.String()
+	if want != stackOfFault || !strings.Contains(out, "the goroutine profile was not done in time") {
+		assert.Contains(t, out, want)
 	}
 }
 
@@ -258,8 +272,8 @@ func TestHandlerThatIgnoresItsContextIsNamed(t *testing.T) {
 	code, took := p.exit(p.signal(syscall.SIGTERM))
 	assert.Equal(t, 4, code)
 	assert.Less(t, took, grace)
-	for _, want := range []string{"component=web op=drain", "GET /guilty", "lifecycle_test.faulty", "db stopped"} {
-		assert.Contains(t, p.out.String(), want)
+	for _, want := range []string{"component=web op=drain", "GET /guilty", stackOfFault, "db stopped"} {
+		p.assertSays(t, want)
 	}
 	_, err = nc.Read(make([]byte, 1))
 	assert.ErrorIs(t, err, io.EOF)
@@ -281,7 +295,7 @@ func TestSecondSignalEndsAtOnce(t *testing.T) {
 			assert.Less(t, took, time.Second)
 			assert.Regexp(t, `pending="[^"]*guilty \(stop\)`, p.out.String())
 			assert.Contains(t, p.out.String(), "report=\"signal: terminated: took ")
-			assert.Contains(t, p.out.String(), "lifecycle_test.faulty", "the stack of what hangs")
+			p.assertSays(t, stackOfFault)
 		})
 	}
 }
@@ -308,7 +322,7 @@ func TestSecondSignalNamesAFlushThatHangs(t *testing.T) {
 	assert.Equal(t, 143, code)
 	assert.Less(t, took, time.Second)
 	assert.Contains(t, p.out.String(), `pending="flush (stop)"`)
-	assert.Contains(t, p.out.String(), "lifecycle_test.faulty", "the stack of what hangs")
+	p.assertSays(t, stackOfFault)
 }
 
 // TestSecondSignalEndsAtOnceWithoutALog: nothing reads the log any more.

@@ -6,6 +6,7 @@ package lifecycle
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"runtime/pprof"
@@ -175,6 +176,16 @@ func (p *part) fail(op string, err error) error {
 		return nil
 	}
 	return &Error{Component: p.Name, Op: op, Err: err}
+}
+
+// overdue returns the error of what was cut or hung at its deadline. What it has said
+// about that may be nil.
+func (p *part) overdue(op string, said error) error {
+	err := ErrDeadline
+	if said != nil {
+		err = fmt.Errorf("%w: %w", ErrDeadline, said)
+	}
+	return &Error{Component: p.Name, Op: op, Err: err, late: true}
 }
 
 func (p *part) set(op string) {

@@ -161,9 +161,9 @@ func (p *process) drainServer(ctx context.Context, part *part, share time.Durati
 	}
 	part.closeWindow()
 	if err, ok := awaited(p, done, begin.Add(share+drainSlack), lead(share)); !ok {
-		p.leftBehind(part, "drain", ErrDeadline)
+		p.leftBehind(part, "drain", nil)
 	} else if err != nil {
-		p.leftBehind(part, "drain", fmt.Errorf("%w: %w", ErrDeadline, err))
+		p.leftBehind(part, "drain", err)
 	}
 	if !isClosed(over) {
 		return
@@ -185,7 +185,7 @@ func (p *process) awaitStart(part *part, deadline time.Time) bool {
 		return part.startErr == nil
 	}
 	if part.fate.CompareAndSwap(starting, abandoned) {
-		p.leftBehind(part, "start", ErrDeadline)
+		p.leftBehind(part, "start", nil)
 		return false
 	}
 	<-part.startDone // it has started at this very moment
@@ -248,7 +248,7 @@ func (p *process) stopPart(ctx context.Context, part *part) {
 		p.call(ctx, part, "stop", part.Stop, deadline)
 	}
 	if _, ok := awaited(p, part.runDone, deadline, lead(deadline.Sub(begin))); !ok {
-		p.leftBehind(part, "run", ErrDeadline)
+		p.leftBehind(part, "run", nil)
 	}
 	p.stopped(part, time.Since(begin))
 }
@@ -282,13 +282,14 @@ func (p *process) call(ctx context.Context, part *part, op string, f func(contex
 	}
 	switch {
 	case !came:
-		p.leftBehind(part, op, ErrDeadline)
+		p.leftBehind(part, op, nil)
 	case err != nil:
+		failure := part.fail(op, err)
 		if ctx.Err() != nil && !cancelled && (errors.Is(err, context.DeadlineExceeded) || errors.Is(err, drain.ErrCut)) {
-			err = fmt.Errorf("%w: %w", ErrDeadline, err)
+			failure = part.overdue(op, err)
 		}
-		p.log.Error("component failed to "+op, "component", part.Name, "error", err)
-		p.failed(part, part.fail(op, err))
+		p.log.Error("component failed to "+op, "component", part.Name, "error", errors.Unwrap(failure))
+		p.failed(part, failure)
 	}
 	return came && err == nil
 }

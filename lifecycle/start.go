@@ -70,7 +70,7 @@ func (p *process) startPart(ctx context.Context, part *part, results chan<- erro
 // startOver is the end of a part's start, of which err is the result.
 func (p *process) startOver(ctx context.Context, part *part, err error, took time.Duration) error {
 	if err != nil {
-		if ctx.Err() != nil && returned(err) {
+		if interrupted(ctx, err) {
 			p.log.Warn("start interrupted", "component", part.Name, "error", err)
 			return nil // told to stop, and did
 		}
@@ -87,6 +87,13 @@ func (p *process) startOver(ctx context.Context, part *part, err error, took tim
 		return p.failStart(part, err)
 	}
 	return nil
+}
+
+// interrupted reports whether a call that has returned err has been told to stop, and
+// has nothing else to say.
+func interrupted(ctx context.Context, err error) bool {
+	return ctx.Err() != nil && returned(err) &&
+		(errors.Is(err, context.Canceled) || errors.Is(err, ctx.Err()) || errors.Is(err, context.Cause(ctx)))
 }
 
 func (p *process) failStart(part *part, err error) error {
