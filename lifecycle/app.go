@@ -31,7 +31,9 @@ type App struct {
 
 	// ProbeAddr is the TCP address of a listener for the probes alone, opened
 	// before anything starts and closed when all else is over. Empty means that
-	// there is none.
+	// there is none. If it cannot be opened nothing starts, and the error is that of
+	// the start of "probes"; if it breaks later, the shutdown begins, and the error is
+	// that of its run.
 	ProbeAddr string
 
 	// Admin, if set, answers what else is asked on ProbeAddr, such as metrics, for
@@ -49,7 +51,9 @@ type App struct {
 	// GracePeriod is the time from the signal until the process would be killed:
 	// terminationGracePeriodSeconds in Kubernetes, which counts it from the start
 	// of the pre-stop hook. Zero means the environment variable GRACE_PERIOD, a
-	// Go duration, or DefaultGracePeriod when it is empty. Negative is an error.
+	// Go duration, or DefaultGracePeriod when it is empty. Negative is an error, and
+	// so is one that leaves less than 10 ms to the components after PreStop and the
+	// reserve, with the sum written out.
 	GracePeriod time.Duration
 
 	// PreStop is how much of the grace period a pre-stop hook of the deployment
@@ -59,7 +63,7 @@ type App struct {
 	// Reserve is the end of the grace period that serving and stopping may not
 	// use: Flush, and the delay between the orchestrator's clock and this one.
 	// Zero means DefaultReserve, or a quarter of the grace period if that is
-	// less. Negative is an error.
+	// less, but 10 ms at least. Negative is an error.
 	Reserve time.Duration
 
 	// Floor is the floor of every server that sets none of its own: the shortest
@@ -111,7 +115,9 @@ type Component struct {
 	DependsOn []string
 
 	// Start returns when the component is usable. Its context ends when all
-	// components have started, or when the process is told to stop before that.
+	// components have started, or when the process is told to stop before that. The
+	// error that it returns then is one of the process too, unless it is the context's:
+	// [context.Canceled] or the cause, wrapped or not.
 	Start func(ctx context.Context) error
 
 	// Run does the component's work after Start, until its context ends or the
@@ -178,9 +184,10 @@ func HTTP(name string, srv *http.Server, dependsOn ...string) Component {
 // left running.
 //
 // The error is nil after a clean shutdown. Otherwise it joins all errors; it
-// wraps [ErrConfig] if nothing was started, [ErrStart] if a component did not
-// start, and [ErrDeadline] if something was cut or hung. A shutdown that begins
-// during the start is clean.
+// wraps [ErrConfig] if nothing was started, [ErrStart] if a component or the probe
+// listener did not start, and [ErrDeadline] if something was cut or hung. A shutdown
+// that begins during the start is clean, if the components that are still starting
+// return no errors of their own.
 func (a *App) Run(ctx context.Context) error {
 	if ctx == nil {
 		return fmt.Errorf("%w: the context is nil", ErrConfig)

@@ -5,6 +5,7 @@ package lifecycle
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
@@ -17,16 +18,18 @@ import (
 const probeGoodbye = 20 * time.Millisecond
 
 // openProbes runs the checks and, if there is an address for it, serves the
-// probes on a listener of their own. The function that it returns ends both.
+// probes on a listener of their own. The function that it returns ends both. The
+// error is the reason for which the shutdown has to begin at once.
 func (p *process) openProbes(ctx context.Context) (closeProbes func(), err error) {
-	ctx = context.WithoutCancel(ctx)
 	var l net.Listener
 	if p.app.ProbeAddr != "" {
 		if l, err = new(net.ListenConfig).Listen(ctx, "tcp", p.app.ProbeAddr); err != nil {
-			return nil, &Error{Component: probesName, Op: "start", Err: err}
+			return func() {}, p.unopened(ctx, settle(err))
 		}
 	}
+	ctx = context.WithoutCancel(ctx)
 	checking, cancel := context.WithCancel(ctx)
+	closing := make(chan struct{})
 	var group sync.WaitGroup
 	group.Go(func() { p.probes.Run(checking) })
 	srv := &http.Server{
@@ -35,9 +38,14 @@ func (p *process) openProbes(ctx context.Context) (closeProbes func(), err error
 	}
 	if l != nil {
 		srv.Handler = p.watched()
-		group.Go(func() { srv.Serve(l) })
+		group.Go(func() {
+			if err := srv.Serve(l); !isClosed(closing) {
+				p.probesFailed("run", err)
+			}
+		})
 	}
 	return func() {
+		close(closing)
 		goodbye, cancelGoodbye := context.WithTimeout(ctx, probeGoodbye)
 		defer cancelGoodbye()
 		if srv.Shutdown(goodbye) != nil {
@@ -51,6 +59,29 @@ func (p *process) openProbes(ctx context.Context) (closeProbes func(), err error
 		case <-goodbye.Done(): // a check that ignores its context
 		}
 	}, nil
+}
+
+// unopened returns what becomes of a probe listener that was not opened, because of err.
+func (p *process) unopened(ctx context.Context, err error) error {
+	if interrupted(ctx, err) { // while it asked for the address of its name
+		p.log.Warn("start interrupted", "component", probesName, "error", err)
+		return context.Cause(ctx)
+	}
+	return p.probesFailed("start", err)
+}
+
+// probesFailed notes an error of the probe listener, and begins the shutdown: a
+// process that answers no probes is about to be killed.
+func (p *process) probesFailed(op string, err error) error {
+	err = &Error{Component: probesName, Op: op, Err: err}
+	p.log.Error("probe listener failed", "error", err)
+	if op == "start" {
+		err = fmt.Errorf("%w: %w", ErrStart, err)
+	}
+	p.fail(err)
+	p.tell(Event{Instant: "ComponentFailed", Component: probesName, Err: err})
+	p.app.Shutdown(err.Error())
+	return err
 }
 
 // A mounter mounts a handler of all probes wherever one of them is to be.

@@ -137,13 +137,10 @@ func (p *process) run(ctx context.Context) error {
 	ctx, release := p.app.shutdownContext(ctx)
 	defer release()
 	p.begin()
-	closeProbes, err := p.openProbes(ctx)
-	if err != nil {
-		p.log.Error("probe listener failed to start", "error", err)
-		p.dismiss()
-		return fmt.Errorf("%w: %w", ErrStart, err)
+	closeProbes, reason := p.openProbes(ctx)
+	if reason == nil {
+		reason = p.start(ctx)
 	}
-	reason := p.start(ctx)
 	if reason == nil {
 		reason = p.wait(ctx)
 	}
