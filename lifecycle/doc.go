@@ -94,10 +94,27 @@
 // [Activated] takes over the sockets that a socket unit has opened. They outlive the
 // process: clients that come meanwhile are served by its successor.
 //
+// # Signals
+//
+// [Main] takes SIGTERM and the interrupt, and no other signal; [App.Run] takes none.
+// SIGQUIT ends the process at once, with the stacks of all goroutines.
+//
+// SIGHUP keeps what the program makes of it, because it has two meanings: a service
+// manager sends it for a reload, a terminal when it is closed. By default it ends a Go
+// program at once, and nothing is drained, unless it was ignored when the program
+// started, as nohup(1) does. A program that is to be shut down by it calls
+// [os/signal.Notify] for it, and [App.Shutdown].
+//
 // # Windows
 //
-// The runtime turns console events into signals: CTRL+C and CTRL+BREAK into an
-// interrupt; the closing of the window, logoff and system shutdown into SIGTERM. A
-// Windows service has no console; its handler calls [App.Shutdown] when it is told
-// to stop.
+// As package [os/signal] says, the runtime turns console events into signals, and so
+// [Main] begins the shutdown at each of them: CTRL_C and CTRL_BREAK are the interrupt;
+// CTRL_CLOSE, when the window is closed, CTRL_LOGOFF and CTRL_SHUTDOWN are SIGTERM.
+// After the latter three Windows ends the process by itself, some seconds later: 5 s by
+// default after the closing of a window. The grace period has to be less.
+//
+// A service is told to stop by its control handler, which calls [App.Shutdown]; see the
+// example there. It calls [App.Run] and not Main, because the service manager wants its
+// status before the process is gone, and because a service is sent CTRL_LOGOFF whenever
+// a user logs off.
 package lifecycle

@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"os/signal"
 	"runtime"
 	"strings"
 	"syscall"
@@ -49,6 +50,19 @@ func faulty(fault string) {
 	a := &lifecycle.App{}
 	switch fault {
 	case "none":
+	case "reloads":
+		hangups := make(chan os.Signal, 1)
+		signal.Notify(hangups, syscall.SIGHUP)
+		guilty.Run = func(ctx context.Context) error {
+			for {
+				select {
+				case <-hangups:
+					fmt.Println("reloaded")
+				case <-ctx.Done():
+					return nil
+				}
+			}
+		}
 	case "stop hangs":
 		guilty.Stop = func(context.Context) error { fmt.Println("hanging"); select {} }
 	case "start hangs":
