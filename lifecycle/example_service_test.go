@@ -24,10 +24,11 @@ type (
 )
 
 const (
-	Stop        Cmd   = 1 // SERVICE_CONTROL_STOP
-	Shutdown    Cmd   = 5 // SERVICE_CONTROL_SHUTDOWN
-	StopPending State = 3 // SERVICE_STOP_PENDING
-	Running     State = 4 // SERVICE_RUNNING
+	Stop         Cmd   = 1 // SERVICE_CONTROL_STOP
+	Shutdown     Cmd   = 5 // SERVICE_CONTROL_SHUTDOWN
+	StartPending State = 2 // SERVICE_START_PENDING
+	StopPending  State = 3 // SERVICE_STOP_PENDING
+	Running      State = 4 // SERVICE_RUNNING
 )
 
 // A service is a svc.Handler.
@@ -35,11 +36,18 @@ type service struct{ app *lifecycle.App }
 
 // Execute is called by svc.Run, and the service has stopped when it returns.
 func (s service) Execute(_ []string, requests <-chan ChangeRequest, status chan<- Status) (specific bool, code uint32) {
-	ended := make(chan error, 1)
+	started, ended := make(chan bool, 1), make(chan error, 1)
+	s.app.Observers = append(s.app.Observers, func(e lifecycle.Event) {
+		if e.Instant == "Started" {
+			started <- true
+		}
+	})
+	status <- Status{State: StartPending}
 	go func() { ended <- s.app.Run(context.Background()) }()
-	status <- Status{State: Running}
 	for {
 		select {
+		case <-started:
+			status <- Status{State: Running}
 		case r := <-requests:
 			switch r.Cmd {
 			case Stop, Shutdown:
