@@ -84,11 +84,12 @@ func (p *profile) by(deadline time.Time, component string, functions []string) (
 // functions returns the names of the component's functions, as the profile has them;
 // those of the function literals in them begin with theirs and a dot.
 func (p *part) functions() (names []string) {
-	if p.Server != nil {
-		if p.Server.HTTP != nil {
-			return []string{"net/http.(*conn).serve", "net/http.(*http2serverConn).runHandler"}
-		}
-		return []string{"google.golang.org/grpc.(*Server).handleStream"}
+	switch {
+	case p.Server == nil:
+	case p.Server.HTTP != nil:
+		names = append(names, "net/http.(*conn).serve", "net/http.(*http2serverConn).runHandler")
+	default:
+		names = append(names, "google.golang.org/grpc.(*Server).handleStream")
 	}
 	for _, f := range []any{p.Start, p.Run, p.Drain, p.Stop} {
 		if v := reflect.ValueOf(f); !v.IsNil() {

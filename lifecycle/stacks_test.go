@@ -41,6 +41,13 @@ func TestStacksAreFoundWithoutTheLabel(t *testing.T) {
 		{"a function", func(a *lifecycle.App, release <-chan struct{}) {
 			a.Components[0].Stop = func(context.Context) error { relabelled(release); return nil }
 		}, "without its label, but in its functions: 1 @ "},
+		{"a start", func(a *lifecycle.App, release <-chan struct{}) {
+			a.Components[0].Start = func(context.Context) error { relabelled(release); return nil }
+		}, "without its label, but in its functions: 1 @ "},
+		{"a listen", func(a *lifecycle.App, release <-chan struct{}) {
+			serveOne(a, nil)
+			a.Components[0].Listen = func(context.Context) (net.Listener, error) { relabelled(release); return memnet.Listen(), nil }
+		}, "without its label, but in its functions: 1 @ "},
 		{"a goroutine of its own", func(a *lifecycle.App, release <-chan struct{}) {
 			a.Components[0].Stop = func(ctx context.Context) error {
 				pprof.SetGoroutineLabels(context.Background())
