@@ -48,10 +48,10 @@
 // FAULTS.md has a table of what happens when a part of the process fails, panics or
 // hangs, where it stands. The goroutines of a component carry its name as the
 // profiler label "lameduck.component", and a number of the App's as "lameduck.app",
-// and so do those that they start, and the contexts of an HTTP server's requests. Code
-// that replaces the labels is found by the component's functions; what a gRPC server
-// or its library replaces, by the library's. A panic in a goroutine that a component
-// has started is beyond reach.
+// and so do those that they start, and the contexts of an HTTP server's requests. A
+// goroutine whose labels were replaced is found by the functions that it is in: those
+// of the component, or those of net/http and of gRPC that call a server's handlers. A
+// panic in a goroutine that a component has started is beyond reach.
 //
 // The stacks are those of a goroutine profile, which costs some microseconds for each
 // goroutine of the process. It is begun so much earlier than the deadline, in a tenth
