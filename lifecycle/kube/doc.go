@@ -21,7 +21,8 @@
 //
 // where newApp is what main gives to [lifecycle.Main]. The package parses no YAML
 // and so requires no module: Unmarshal is that of the library that the caller has,
-// such as sigs.k8s.io/yaml or go.yaml.in/yaml/v3, which testify brings along.
+// such as go.yaml.in/yaml/v3, which testify brings along. That of sigs.k8s.io/yaml
+// takes options, too, and so a function around it.
 //
 // # What is looked at
 //

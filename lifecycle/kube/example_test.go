@@ -74,7 +74,7 @@ spec:
           livenessProbe: {httpGet: {port: 8081, path: /readyz}}
           readinessProbe: {httpGet: {port: 8080, path: /readyz}}
 `
-	fmt.Println(kube.Check(app, []byte(manifest), yaml.Unmarshal)) // or that of sigs.k8s.io/yaml, or another
+	fmt.Println(kube.Check(app, []byte(manifest), yaml.Unmarshal)) // or that of go.yaml.in/yaml/v3
 	// Output:
 	// Deployment/orders: spec.template.spec.terminationGracePeriodSeconds: the pod is killed after 30s, and the program takes 1m0s (GRACE_PERIOD)
 	// Deployment/orders: spec.template.spec.containers[0].lifecycle.preStop: takes 20s of the grace period, and the program leaves it 0s (App.PreStop); it needs no such hook

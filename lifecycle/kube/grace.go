@@ -195,7 +195,9 @@ func seconds(n int) time.Duration { return time.Duration(min(n, 1e9)) * time.Sec
 // that gets the signal, and hands none on.
 func (p *pod) command() {
 	words := append(slices.Clone(p.own.Command), p.own.Args...)
-	if len(p.own.Command) == 0 || len(words) < 3 {
+	hook := p.own.Lifecycle.PreStop
+	told := hook != nil && hook.HTTPGet != nil && p.app.PreStopToken != "" // without the signal
+	if len(p.own.Command) == 0 || len(words) < 3 || told {
 		return
 	}
 	switch filepath.Base(words[0]) {

@@ -195,11 +195,12 @@ func TestCheckPreStop(t *testing.T) {
 		"the program has none": {ask("port: probes, path: /prestop, " + bearer), 0, "", []string{at + ".httpGet: the program has no pre-stop endpoint (App.PreStopToken)"}},
 		"another token": {ask("port: probes, path: /prestop, " + bearer), 0, "other", []string{
 			at + ".httpGet.httpHeaders: the token is not the program's (App.PreStopToken): the hook is answered 403"}},
-		"no token":    {ask("port: probes, path: /prestop"), 0, "secret", []string{at + ".httpGet.httpHeaders: no Authorization: the hook is answered 403"}},
-		"wrong port":  {ask("port: http, path: /prestop, " + bearer), 0, "secret", []string{at + ".httpGet.port: http is not 8081, where the program answers"}},
-		"wrong path":  {ask("port: probes, path: /stop, " + bearer), 0, "secret", []string{at + `.httpGet.path: "/stop" is not /prestop`}},
-		"with TLS":    {ask("port: probes, path: /prestop, scheme: HTTPS, " + bearer), 0, "secret", []string{at + ".httpGet.scheme: the probe listener speaks HTTP"}},
-		"stop signal": {"stopSignal: SIGUSR1", 0, "", []string{spec + "containers[0].lifecycle.stopSignal: the program does not take SIGUSR1 for a signal to stop"}},
+		"no token":                    {ask("port: probes, path: /prestop"), 0, "secret", []string{at + ".httpGet.httpHeaders: no Authorization: the hook is answered 403"}},
+		"wrong port":                  {ask("port: http, path: /prestop, " + bearer), 0, "secret", []string{at + ".httpGet.port: http is not 8081, where the program answers"}},
+		"wrong path":                  {ask("port: probes, path: /stop, " + bearer), 0, "secret", []string{at + `.httpGet.path: "/stop" is not /prestop`}},
+		"with TLS":                    {ask("port: probes, path: /prestop, scheme: HTTPS, " + bearer), 0, "secret", []string{at + ".httpGet.scheme: the probe listener speaks HTTP"}},
+		"the program, behind a shell": {ask("port: probes, path: /prestop, "+bearer) + "\n          command: [sh, -c, /web && true]", 0, "secret", nil},
+		"stop signal":                 {"stopSignal: SIGUSR1", 0, "", []string{spec + "containers[0].lifecycle.stopSignal: the program does not take SIGUSR1 for a signal to stop"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			app := newApp()
