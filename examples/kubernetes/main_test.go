@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -99,3 +101,28 @@ func TestStanza(t *testing.T) {
 	require.NotEmpty(t, written.Spec.Template.Spec.Containers[0].Readiness)
 	assert.Equal(t, printed, written)
 }
+
+// TestClouds holds the pairs of times in CLOUDS.md against the budget: each fits, and
+// its floor is the least that the accept window lasts.
+func TestClouds(t *testing.T) {
+	page, err := os.ReadFile("CLOUDS.md")
+	require.NoError(t, err)
+	assert.LessOrEqual(t, strings.Count(string(page), "\n"), 150)
+	pairs := regexp.MustCompile("`GRACE_PERIOD=(\\S+) PRE_STOP_DELAY=(\\S+)`").FindAllStringSubmatch(string(page), -1)
+	require.Len(t, pairs, 11)
+	for _, pair := range pairs {
+		t.Run(pair[0], func(t *testing.T) {
+			t.Setenv("GRACE_PERIOD", pair[1])
+			t.Setenv("PRE_STOP_DELAY", pair[2])
+			plan, err := newApp().Plan()
+			require.NoError(t, err)
+			assert.Equal(t, pair[1], seconds(plan.GracePeriod))
+			assert.Equal(t, pair[2], seconds(plan.Phases[0].Least))
+			assert.LessOrEqual(t, plan.Phases[0].Least, plan.Phases[0].By)
+			_, err = kube.Stanza(newApp(), "hello")
+			assert.NoError(t, err)
+		})
+	}
+}
+
+func seconds(d time.Duration) string { return fmt.Sprintf("%.0fs", d.Seconds()) }
