@@ -9,6 +9,8 @@
 //     helper for main.
 //   - [github.com/lameduck-go/lameduck/lifecycle/lifecycletest] runs a process of
 //     your own, in fake time or under real signals, and tells how it has ended.
+//   - [github.com/lameduck-go/lameduck/lifecycle/kube] prints what a Kubernetes
+//     manifest has to say of a process, and checks one against it.
 //   - [github.com/lameduck-go/lameduck/drain] takes a [net/http.Server] off the
 //     air: it goes on accepting while load balancers still send, tells each
 //     client to go, and calls Shutdown last. A gRPC server is taken down alike.
