@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 
 	"github.com/lameduck-go/lameduck/lifecycle"
@@ -31,7 +30,8 @@ func (f *Fault) Error() string {
 // for what it looks at. manifest is one or more documents of YAML, or JSON if
 // unmarshal is nil. The error joins one [*Fault] for each culprit, in the order of
 // the manifest, and is nil if there is none. An App that cannot run whatever its
-// manifest is an error that wraps [lifecycle.ErrConfig] instead.
+// manifest is an error that wraps [lifecycle.ErrConfig] instead. Whoever wants one
+// fault on purpose goes through the errors, which Unwrap returns as a slice.
 //
 // app is not run, nothing of it is called, and the environment of the caller
 // changes nothing: GRACE_PERIOD and PRE_STOP_DELAY are those of the manifest. Only
@@ -162,9 +162,9 @@ func (p *pod) port(v value) (int, error) {
 	return 0, fmt.Errorf("no port of the pod has the name %q", v.text)
 }
 
-// selects reports whether a selector, which has something, selects the pod.
+// selectedBy reports whether a selector selects the pod.
 func (p *pod) selectedBy(labels map[string]string) bool {
-	for key, value := range maps.All(labels) {
+	for key, value := range labels {
 		if got, ok := p.labels[key]; !ok || got != value {
 			return false
 		}

@@ -7,7 +7,7 @@ import (
 	"cmp"
 	"fmt"
 	"math"
-	"path/filepath"
+	"path"
 	"regexp"
 	"slices"
 	"strconv"
@@ -39,7 +39,8 @@ func (p *pod) grace() {
 		shorter = min(given, takes)
 	}
 	if _, err := p.plan(max(shorter, 1), max(hook, p.app.PreStop), floor); err != nil {
-		p.fault(pathOf, "%s", strings.TrimPrefix(err.Error(), lifecycle.ErrConfig.Error()+": "))
+		reason := strings.TrimPrefix(err.Error(), lifecycle.ErrConfig.Error()+": ")
+		p.fault(pathOf, "%s", strings.ReplaceAll(reason, "\n", "; "))
 	}
 	for _, own := range []struct {
 		name  string
@@ -172,17 +173,15 @@ func sleeps(h *hook) (d time.Duration, known bool) {
 		return 0, false
 	}
 	for _, m := range sleepCommand.FindAllStringSubmatch(strings.Join(h.Exec.Command, " "), -1) {
-		n, err := strconv.ParseFloat(m[1], 64)
-		if err != nil || n > maxSeconds {
-			n = maxSeconds
-		}
-		d, known = d+time.Duration(n*float64(unitOf[m[2]])), true
+		n, _ := strconv.ParseFloat(m[1], 64) // infinite if it is too large
+		d += time.Duration(min(n*float64(unitOf[m[2]]), float64(longest)))
+		d, known = min(d, longest), true
 	}
 	return d, known
 }
 
-// maxSeconds keeps durations from overflowing.
-const maxSeconds = 1e9 / 24 / 60 / 60
+// longest keeps sums of durations from overflowing.
+const longest = 1e9 * time.Second
 
 // whole returns d in whole seconds, rounded up, as a manifest has to have it.
 func whole(d time.Duration) time.Duration {
@@ -200,7 +199,7 @@ func (p *pod) command() {
 	if len(p.own.Command) == 0 || len(words) < 3 || told {
 		return
 	}
-	switch filepath.Base(words[0]) {
+	switch path.Base(words[0]) {
 	case "sh", "bash", "ash", "dash":
 		script := strings.TrimSpace(words[len(words)-1])
 		if words[1] == "-c" && !strings.Contains(script, "exec ") {

@@ -69,6 +69,11 @@ func TestCheckApp(t *testing.T) {
 		}, []string{"targetPort: http", "targetPort: 9999"}, nil},
 		"the floor of the App": {func(a *lifecycle.App) { a.Floor = 25 * time.Second }, nil, []string{
 			spec + `terminationGracePeriodSeconds: component "http": the grace period of 30s is too short: pre-stop hook 0s + floor 25s + finishing requests 3s + stopping components 5s + reserve 2s = 35s`}},
+		"the floors of two": {func(a *lifecycle.App) {
+			a.Components = append(a.Components, lifecycle.HTTP("admin", &http.Server{Addr: ":8082"}))
+		}, []string{"- {name: GRACE_PERIOD, value: 30s}", "- {name: PRE_STOP_DELAY, value: 25s}"}, []string{
+			spec + `terminationGracePeriodSeconds: component "http": the grace period of 30s is too short: pre-stop hook 0s + floor 25s + finishing requests 3s + stopping components 5s + reserve 2s = 35s; ` +
+				`component "admin": the grace period of 30s is too short: pre-stop hook 0s + floor 25s + finishing requests 3s + stopping components 5s + reserve 2s = 35s`}},
 		"no floor": {func(a *lifecycle.App) { a.Floor = -1 }, []string{"PeriodSeconds: 30", "PeriodSeconds: 6", "value: 30s", "value: 6s"}, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
