@@ -96,7 +96,7 @@ type pod struct {
 	spec     podSpec
 	own      container // the App's
 	ownPath  string
-	replicas int
+	replicas int // 0 if it is not known how many there are
 	deadline int // progressDeadlineSeconds; 0 if there is none
 }
 
@@ -110,7 +110,10 @@ func (c *checker) workloads(objects []object) {
 				continue
 			}
 			p := &pod{checker: c, path: "spec.template.spec", labels: spec.Template.Metadata.Labels,
-				spec: spec.Template.Spec, replicas: or(spec.Replicas, 1)}
+				spec: spec.Template.Spec}
+			if o.Kind != "DaemonSet" {
+				p.replicas = or(spec.Replicas, 1)
+			}
 			if o.Kind == "Deployment" {
 				p.deadline = or(spec.ProgressDeadlineSeconds, 600)
 			}
@@ -121,7 +124,7 @@ func (c *checker) workloads(objects []object) {
 		case "Pod":
 			var spec podSpec
 			if c.decode(o, &spec) {
-				p := &pod{checker: c, path: "spec", labels: o.Metadata.Labels, spec: spec, replicas: 1}
+				p := &pod{checker: c, path: "spec", labels: o.Metadata.Labels, spec: spec}
 				p.check(o.Metadata)
 			}
 		}

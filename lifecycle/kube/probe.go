@@ -70,14 +70,14 @@ func (p *pod) httpProbe(r role, pathOf string, get *httpGet) string {
 	case kind != "" && !slices.Contains(r.fits, kind):
 		p.misfit(r, pathOf+".path", get.Path, kind)
 	case kind == "" && p.app.ProbeAddr != "" && p.app.Admin == nil:
-		p.fault(pathOf+".path", "the program has no probe at %q, but at %s", get.Path, p.where(r.fits[0]))
+		p.fault(pathOf+".path", "the program has no probe at %q, but at %s", get.Path, p.first(r.fits))
 	}
 	return kind
 }
 
 // misfit reports a probe that asks for another one's answer.
 func (p *pod) misfit(r role, pathOf, asks, kind string) {
-	p.fault(pathOf, "%q is that of %s: %s; it is to ask %s", asks, adjective[kind], r.why, p.where(r.fits[0]))
+	p.fault(pathOf, "%q is that of %s: %s; it is to ask %s", asks, adjective[kind], r.why, p.first(r.fits))
 }
 
 var adjective = map[string]string{live: "liveness", ready: "readiness", startup: "startup", serving: "readiness"}
@@ -138,7 +138,7 @@ func (p *pod) tcpProbe(r role, pathOf string, asked value) {
 	}
 	ofProbes := number == p.probePort && number != 0
 	if ofProbes || r.name == readinessRole.name && slices.Contains(p.servers, number) {
-		p.fault(pathOf, "port %d accepts connections before the program is ready, and at the shutdown: ask %s by httpGet", number, p.where(r.fits[0]))
+		p.fault(pathOf, "port %d accepts connections before the program is ready, and at the shutdown: ask %s by httpGet", number, p.first(r.fits))
 	}
 }
 

@@ -53,6 +53,7 @@ func newProgram(a *lifecycle.App) (*program, error) {
 	p.probeHost, p.probePort = split(a.ProbeAddr)
 	for _, c := range a.Components {
 		if c.Server == nil {
+			p.complete = p.complete && c.Run == nil // which may listen, too
 			continue
 		}
 		addr := c.Addr
@@ -149,6 +150,16 @@ func (p *program) where(kind string) string {
 		}
 	}
 	return ""
+}
+
+// first returns the path of the first probe that has one, of some kinds.
+func (p *program) first(kinds []string) string {
+	for _, kind := range kinds {
+		if path := p.where(kind); path != "" {
+			return path
+		}
+	}
+	return "nothing, since it has no such path"
 }
 
 // askPort returns the port at which the probes are: that of the probe listener, or

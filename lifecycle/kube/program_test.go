@@ -67,6 +67,13 @@ func TestCheckApp(t *testing.T) {
 		"a listener of its own": {func(a *lifecycle.App) {
 			a.Components[0].Listen = func(context.Context) (net.Listener, error) { return nil, net.ErrClosed }
 		}, []string{"targetPort: http", "targetPort: 9999"}, nil},
+		"a worker that may listen": {func(a *lifecycle.App) {
+			a.Components = append(a.Components, lifecycle.Component{Name: "udp", Run: func(context.Context) error { return nil }})
+		}, []string{"targetPort: http", "targetPort: 9999"}, nil},
+		"only the second path of readiness": {func(a *lifecycle.App) { a.Probes = &probes.Registry{ReadyPath: "-"} }, nil, []string{
+			at + `readinessProbe.httpGet.path: the program has no probe at "/readyz", but at /servingz`}},
+		"no path of liveness": {func(a *lifecycle.App) { a.Probes = &probes.Registry{LivePath: "-"} }, nil, []string{
+			at + `livenessProbe.httpGet.path: the program has no probe at "/livez", but at nothing, since it has no such path`}},
 		"the floor of the App": {func(a *lifecycle.App) { a.Floor = 25 * time.Second }, nil, []string{
 			spec + `terminationGracePeriodSeconds: component "http": the grace period of 30s is too short: pre-stop hook 0s + floor 25s + finishing requests 3s + stopping components 5s + reserve 2s = 35s`}},
 		"the floors of two": {func(a *lifecycle.App) {
@@ -109,9 +116,10 @@ spec:
 		"a StatefulSet":         {strings.Replace(good, "Deployment", "StatefulSet", 1), nil},
 		"a StatefulSet without a readiness": {strings.Replace(strings.Replace(good, "Deployment", "StatefulSet", 1), "readinessProbe", "ready", 1), []string{
 			"StatefulSet/web: spec.template.spec.containers[0].readinessProbe: missing: the pod would be ready before the program is"}},
-		"a List":              {string(list), []string{`Pod/: spec.containers: none is the program's: ""`}},
-		"a List of something": {"kind: List\nitems: [3]", []string{"document 1: items[0]: json: cannot unmarshal number into Go value of type kube.object"}},
-		"no spec":             {"kind: Deployment\nmetadata: {name: web}", []string{"Deployment/web: spec: missing"}},
+		"budget of a DaemonSet": {strings.NewReplacer("Deployment", "DaemonSet", "  maxUnavailable: 1\n", "  minAvailable: 1\n").Replace(good), nil},
+		"a List":                {string(list), []string{`Pod/: spec.containers: none is the program's: ""`}},
+		"a List of something":   {"kind: List\nitems: [3]", []string{"document 1: items[0]: json: cannot unmarshal number into Go value of type kube.object"}},
+		"no spec":               {"kind: Deployment\nmetadata: {name: web}", []string{"Deployment/web: spec: missing"}},
 		"a spec of another form": {"kind: Pod\nspec: {containers: [{name: 3}]}", []string{
 			"Pod/: spec: json: cannot unmarshal number into Go struct field container.containers.name of type string"}},
 		"nothing":          {"# nothing\n---\n", []string{"manifest: has no Deployment, StatefulSet, DaemonSet, ReplicaSet or Pod"}},

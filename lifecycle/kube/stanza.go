@@ -26,10 +26,10 @@ const (
 
 // Stanza returns what the manifest of app has to have, as the YAML of a patch for a
 // Deployment whose container has the name that is given (kubectl patch deployment
-// NAME --patch-file FILE): the grace period, the pre-stop hook if there is a
-// PreStopToken, which it therefore contains, or a PreStop, and the three probes. The times are those that
-// App.Plan says, with GRACE_PERIOD and PRE_STOP_DELAY of this process, and the floor
-// of a program inside Kubernetes. [Check] finds no fault in it.
+// NAME --patch-file FILE): the grace period, the three probes, and the pre-stop hook
+// that PreStop or PreStopToken speaks of, with the token in it. The times are those
+// that App.Plan says, with GRACE_PERIOD and PRE_STOP_DELAY of this process, and the
+// floor of a program inside Kubernetes. [Check] finds no fault in it.
 //
 // It is an error if the App cannot run, which then wraps [lifecycle.ErrConfig], and
 // if nobody could ask its probes: without a ProbeAddr they are taken to be on the
