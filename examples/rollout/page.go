@@ -29,25 +29,32 @@ const (
 
 // A drawing is the timeline of one rollout, in pixels.
 type drawing struct {
-	Summary summary
-	Percent string
-	Height  int
-	Width   int
-	Lanes   []laneDrawing
-	Ticks   []tick
+	Summary  summary
+	Percent  string
+	Instants string // when they come after T0, of replicas that tell them all
+	Height   int
+	Width    int
+	Lanes    []laneDrawing
+	Ticks    []tick
 }
 
 type laneDrawing struct {
-	ID     string
-	Y      int
-	Bars   []bar
-	Served template.HTMLAttr // the path of the served requests' density
-	Lost   []lossMark
+	ID       string
+	Y        int
+	Bars     []bar
+	Instants []instantMark
+	Served   template.HTMLAttr // the path of the served requests' density
+	Lost     []lossMark
 }
 
 type bar struct {
 	X, W         float64
 	Phase, Title string
+}
+
+type instantMark struct {
+	X     float64
+	Title string
 }
 
 type lossMark struct {
@@ -108,9 +115,9 @@ func (r *rollout) draw(longest time.Duration) drawing {
 		return labelWidth + plotWidth*float64(min(max(d, 0), longest))/float64(longest)
 	}
 	s := r.summary()
-	d := drawing{Summary: s, Percent: percent(s.OK, s.Sent), Width: labelWidth + plotWidth + 10, Height: len(r.Lanes)*laneHeight + 24}
+	d := drawing{Summary: s, Percent: percent(s.OK, s.Sent), Instants: r.instants(), Width: labelWidth + plotWidth + 10, Height: len(r.Lanes)*laneHeight + 24}
 	for i, l := range r.Lanes {
-		ld := laneDrawing{ID: l.ID, Y: i * laneHeight, Bars: bars(l, r.Length, x)}
+		ld := laneDrawing{ID: l.ID, Y: i * laneHeight, Bars: bars(l, r.Length, x), Instants: l.instants(x)}
 		ld.Served, ld.Lost = r.requests(l.ID, x)
 		d.Lanes = append(d.Lanes, ld)
 	}
@@ -122,38 +129,6 @@ func (r *rollout) draw(longest time.Duration) drawing {
 		d.Ticks = append(d.Ticks, tick{x(t), fmt.Sprint(int(t.Seconds()))})
 	}
 	return d
-}
-
-// phases names what follows each instant in a replica's life.
-var phases = map[string]string{
-	"Launched":           "starting",
-	"Started":            "serving",
-	"SIGTERM":            "accept window",
-	"AcceptWindowClosed": "lingering",
-}
-
-// bars returns the phases of a replica's life.
-func bars(l lane, end time.Duration, x func(time.Duration) float64) []bar {
-	var all []bar
-	phase, from := "", time.Duration(0)
-	closeBar := func(to time.Duration) {
-		if phase != "" {
-			all = append(all, bar{x(from), x(to) - x(from), strings.ReplaceAll(phase, " ", "-"),
-				fmt.Sprintf("%s: %s from %.2f s to %.2f s", l.ID, phase, from.Seconds(), to.Seconds())})
-		}
-	}
-	for _, m := range l.Marks {
-		if m.Instant == "Gone" {
-			closeBar(m.At)
-			return all
-		}
-		if next, ok := phases[m.Instant]; ok {
-			closeBar(m.At)
-			phase, from = next, m.At
-		}
-	}
-	closeBar(end)
-	return all
 }
 
 // requests returns the density of a replica's served requests as the points of

@@ -37,9 +37,9 @@ const (
 )
 
 // replica is the main of one replica. It writes its instants to stdout, one JSON
-// object a line.
+// object a line, and what goes wrong to stderr.
 func replica(strategy string) {
-	slog.SetDefault(slog.New(slog.NewJSONHandler(os.Stdout, nil)))
+	slog.SetDefault(slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})))
 	go leaveWithParent()
 	id := os.Getenv(idEnv)
 	srv := &http.Server{
@@ -52,9 +52,24 @@ func replica(strategy string) {
 		}),
 	}
 	if strategy == lameduck {
-		lifecycle.Main(&lifecycle.App{Components: []lifecycle.Component{lifecycle.HTTP("http", srv)}})
+		lifecycle.Main(&lifecycle.App{
+			Components: []lifecycle.Component{lifecycle.HTTP("http", srv)},
+			Flush:      func(context.Context) error { return nil }, // a service has exporters here
+			Observers:  []func(lifecycle.Event){func(e lifecycle.Event) { tell(e.Instant, e.Time) }},
+		})
 	}
 	naive(strategy, srv)
+}
+
+// tell writes an instant to the parent.
+func tell(instant string, at time.Time) {
+	json.NewEncoder(os.Stdout).Encode(told{instant, at})
+}
+
+// A told is a line of a replica's output.
+type told struct {
+	Instant string    `json:"instant"`
+	Time    time.Time `json:"time"`
 }
 
 // leaveWithParent exits when the parent is gone, in whatever way: the pipe to
@@ -77,15 +92,15 @@ func naive(strategy string, srv *http.Server) {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
-	slog.Info("listening", "instant", "Started")
+	tell("Started", time.Now())
 	go srv.Serve(l)
 	<-ctx.Done()
-	slog.Info("signal", "instant", "ShutdownInitiated")
+	tell("ShutdownInitiated", time.Now())
 	if strategy == sleep {
 		d, _ := time.ParseDuration(os.Getenv(sleepEnv))
 		time.Sleep(d)
 	}
-	slog.Info("closing", "instant", "AcceptWindowClosed")
+	tell("AcceptWindowClosed", time.Now())
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
 	srv.Shutdown(ctx)
@@ -99,10 +114,7 @@ type mark struct {
 
 // parseMark reads a line of a replica's output.
 func parseMark(line []byte) (instant string, at time.Time, ok bool) {
-	var m struct {
-		Instant string
-		Time    time.Time
-	}
+	var m told
 	if json.Unmarshal(line, &m) != nil || m.Instant == "" {
 		return "", time.Time{}, false
 	}

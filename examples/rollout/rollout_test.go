@@ -61,9 +61,14 @@ func TestRollout(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, 2, bytes.Count(page, []byte("<svg")))
 	assert.Equal(t, got[0].Lost, bytes.Count(page, []byte(`class="loss"`)), "a mark for each lost request")
-	for _, phase := range []string{"starting", "serving", "accept-window", "lingering"} {
+	for _, phase := range []string{"starting", "serving", "accept-window", "lingering", "stopping"} {
 		assert.Contains(t, string(page), `class="`+phase+`"`)
 	}
+	for _, instant := range wayDown {
+		assert.Contains(t, string(page), "replica 2: "+instant+" at ")
+	}
+	assert.Equal(t, 1, bytes.Count(page, []byte("After T0, in the median: AcceptWindowClosed ")), "of the one that tells all")
+	assert.NotContains(t, string(page), "<script")
 }
 
 func TestParse(t *testing.T) {
