@@ -4,23 +4,21 @@
 package lifecycletest
 
 import (
-	"bytes"
 	"net/http"
 	"os"
 	"os/exec"
 	"regexp"
-	"sync"
 	"testing"
 	"time"
+
+	"github.com/lameduck-go/lameduck/internal/proc"
 )
 
 // A Process is a program that runs in a process of its own.
 type Process struct {
 	t    testing.TB
-	cmd  *exec.Cmd
-	out  output
-	done chan struct{} // closed when it has ended
-	t0   time.Time     // of the first signal
+	proc *proc.Process
+	t0   time.Time // of the first signal
 }
 
 // An Exit says how a process has ended.
@@ -32,27 +30,19 @@ type Exit struct {
 }
 
 // Command starts a program. It is killed when the test ends, if it is still there.
-// Its environment is that of the test and what env has, as "KEY=value".
+// Its environment is that of the test and what env has, as "KEY=value". What it leaves
+// running, and holds its output open, is not waited for longer than a second.
 func Command(t testing.TB, cmd *exec.Cmd, env ...string) *Process {
 	t.Helper()
-	p := &Process{t: t, cmd: cmd, done: make(chan struct{})}
 	if cmd.Env == nil {
 		cmd.Env = os.Environ()
 	}
 	cmd.Env = append(cmd.Env, env...)
-	cmd.Stdout, cmd.Stderr = &p.out, &p.out
-	if err := cmd.Start(); err != nil {
+	p, err := proc.Start(t, cmd)
+	if err != nil {
 		t.Fatalf("lifecycletest: %v", err)
 	}
-	go func() {
-		defer close(p.done)
-		cmd.Wait() // Exit has its status
-	}()
-	t.Cleanup(func() {
-		cmd.Process.Kill()
-		<-p.done
-	})
-	return p
+	return &Process{t: t, proc: p}
 }
 
 // Ready returns when a GET of the URL, that of the readiness probe for example, is
@@ -70,12 +60,13 @@ func (p *Process) Ready(url string, within time.Duration) {
 			}
 		}
 		select {
-		case <-p.done:
-			p.t.Fatalf("lifecycletest: the process has ended before it was ready:\n%s", p.out.String())
+		case <-p.proc.Exited():
+			p.proc.Wait() // for the rest of its output
+			p.t.Fatalf("lifecycletest: the process has ended before it was ready:\n%s", p.proc.Output())
 		case <-time.After(10 * time.Millisecond):
 		}
 		if time.Now().After(end) {
-			p.t.Fatalf("lifecycletest: not ready within %v:\n%s", within, p.out.String())
+			p.t.Fatalf("lifecycletest: not ready within %v:\n%s", within, p.proc.Output())
 		}
 	}
 }
@@ -85,7 +76,7 @@ func (p *Process) Signal(s os.Signal) {
 	if p.t0.IsZero() {
 		p.t0 = time.Now()
 	}
-	p.cmd.Process.Signal(s)
+	p.proc.Signal(s)
 }
 
 // Wait returns when the process has ended. When the grace period is over, counted from
@@ -95,14 +86,17 @@ func (p *Process) Wait(grace time.Duration) Exit {
 	if p.t0.IsZero() {
 		p.t0 = time.Now()
 	}
-	kill := time.AfterFunc(time.Until(p.t0.Add(grace)), func() { p.cmd.Process.Kill() })
-	<-p.done
-	took := time.Since(p.t0)
-	if !kill.Stop() {
-		p.t.Errorf("lifecycletest: SIGKILL after %v:\n%s", grace, p.out.String())
+	timer := time.NewTimer(time.Until(p.t0.Add(grace)))
+	defer timer.Stop()
+	select {
+	case <-p.proc.Exited():
+	case <-timer.C:
+		p.proc.Kill()
+		p.t.Errorf("lifecycletest: SIGKILL after %v:\n%s", grace, p.proc.Output())
 	}
-	text := p.out.String()
-	return Exit{p.cmd.ProcessState.ExitCode(), took, text, instants(text)}
+	status, left := p.proc.Wait()
+	text := p.proc.Output()
+	return Exit{status, left.Sub(p.t0), text, instants(text)}
 }
 
 var instant = regexp.MustCompile(`\binstant"?[=:]"?(\w+)`)
@@ -113,22 +107,4 @@ func instants(text string) []string {
 		names = append(names, match[1])
 	}
 	return names
-}
-
-// An output is what a process has written so far.
-type output struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (o *output) Write(b []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.b.Write(b)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.b.String()
 }

@@ -7,24 +7,10 @@ import (
 	"os/exec"
 	"syscall"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/lameduck-go/lameduck/lifecycle/lifecycletest"
 )
-
-func Example() {
-	_ = func(t *testing.T) { // TestOrder, in a file of your own
-		synctest.Test(t, func(t *testing.T) {
-			s := lifecycletest.Start(t, service())
-			s.Ready(time.Minute)
-			r := s.Stop("the test is over")
-			if order := r.Order("ComponentStopped"); order[0] != "web" || r.ExitStatus != 0 {
-				t.Error(order, r.Report)
-			}
-		})
-	}
-}
 
 func ExampleCommand() {
 	_ = func(t *testing.T) { // TestSignal, in a file of your own

@@ -6,6 +6,22 @@
 // [Start] runs a [lifecycle.App] in the test, under testing/synctest in fake time if
 // it opens no socket; [Command] runs a program in a process of its own, to be ended
 // by real signals under a watch that sends SIGKILL as the kubelet does.
+//
+// The order, the report and the status of the exit are then the test's to judge:
+//
+//	func TestStop(t *testing.T) {
+//		synctest.Test(t, func(t *testing.T) {
+//			s := lifecycletest.Start(t, service())
+//			s.Ready(time.Minute)
+//			r := s.Stop("the test is over")
+//			if order := r.Order("ComponentStopped"); !slices.Equal(order, []string{"web", "db"}) {
+//				t.Errorf("stopped in the order %v", order)
+//			}
+//			if r.ExitStatus != 0 || r.Report.Took > 5*time.Second {
+//				t.Errorf("status %d: %v", r.ExitStatus, r.Report)
+//			}
+//		})
+//	}
 package lifecycletest
 
 import (

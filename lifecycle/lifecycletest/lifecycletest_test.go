@@ -7,11 +7,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
+	"strings"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -34,6 +37,17 @@ func TestMain(m *testing.M) {
 		goleak.VerifyTestMain(m)
 	case "ignores signals":
 		select {}
+	case "leaves somebody behind":
+		cmd := exec.Command(os.Args[0])
+		cmd.Env = append(os.Environ(), programEnv+"=holds the output")
+		cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+		if err := cmd.Start(); err != nil {
+			panic(err)
+		}
+		os.Exit(0)
+	case "holds the output":
+		io.Copy(io.Discard, os.Stdin) // until the test lets go
+		os.Exit(0)
 	case "json":
 		slog.SetDefault(slog.New(slog.NewJSONHandler(os.Stdout, nil)))
 	}
@@ -49,9 +63,16 @@ func service() *lifecycle.App {
 		Logger: slog.New(slog.DiscardHandler),
 		Components: []lifecycle.Component{
 			{Name: "web", DependsOn: []string{"db"}, Stop: second},
-			{Name: "db", Start: second, Stop: second, Ready: second},
+			{Name: "db", Start: second, Stop: second, Ready: func(context.Context) error { return nil }},
 		},
 	}
+}
+
+// neverReady is a service with a check that takes too long.
+func neverReady() *lifecycle.App {
+	app := service()
+	app.Components[1].Ready = func(context.Context) error { time.Sleep(time.Second); return nil }
+	return app
 }
 
 func TestServiceInFakeTime(t *testing.T) {
@@ -72,6 +93,36 @@ func TestServiceInFakeTime(t *testing.T) {
 		assert.Equal(t, "enough", r.Report.Reason)
 		assert.Equal(t, "Exited", r.Events[len(r.Events)-1].Instant)
 	})
+}
+
+// TestStop is in the package documentation.
+func TestStop(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := lifecycletest.Start(t, service())
+		s.Ready(time.Minute)
+		r := s.Stop("the test is over")
+		if order := r.Order("ComponentStopped"); !slices.Equal(order, []string{"web", "db"}) {
+			t.Errorf("stopped in the order %v", order)
+		}
+		if r.ExitStatus != 0 || r.Report.Took > 5*time.Second {
+			t.Errorf("status %d: %v", r.ExitStatus, r.Report)
+		}
+	})
+}
+
+func TestDocumentationHasTestStop(t *testing.T) {
+	function := func(file, prefix string) string {
+		text, err := os.ReadFile(file)
+		require.NoError(t, err)
+		_, rest, found := strings.Cut(string(text), prefix+"func TestStop(")
+		require.True(t, found, file)
+		rest, _, found = strings.Cut(rest, "\n"+prefix+"}\n")
+		require.True(t, found, file)
+		return strings.ReplaceAll(rest, "\n"+prefix, "\n")
+	}
+	shown := function("lifecycletest.go", "//\t")
+	assert.Equal(t, function("lifecycletest_test.go", ""), shown)
+	assert.LessOrEqual(t, strings.Count(shown, "\n")+2, 15, "lines of a test")
 }
 
 func TestServiceThatDoesNotStart(t *testing.T) {
@@ -123,16 +174,15 @@ func failure(t *testing.T, test func(t testing.TB)) string {
 
 func TestServiceThatIsNeverReadyFailsTheTest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		said := failure(t, func(t testing.TB) {
-			lifecycletest.Start(t, service()).Ready(2 * time.Minute) // its check is too slow
-		})
+		app := neverReady()
+		said := failure(t, func(t testing.TB) { lifecycletest.Start(t, app).Ready(2 * time.Minute) })
 		assert.Equal(t, "lifecycletest: not ready within 2m0s: not ready: db\n", said)
 	})
 }
 
 func TestServiceThatEndsBeforeItIsReadyFailsTheTest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		app := service()
+		app := neverReady()
 		app.Components[0].Run = func(context.Context) error { time.Sleep(time.Minute); return errors.New("broken") }
 		said := failure(t, func(t testing.TB) { lifecycletest.Start(t, app).Ready(time.Hour) })
 		assert.Equal(t, "lifecycletest: the process has ended before it was ready: run web: broken", said)
@@ -190,6 +240,20 @@ func TestProcessThatOverrunsItsGracePeriodIsKilled(t *testing.T) {
 		assert.Equal(t, -1, exit.Status)
 	})
 	assert.Contains(t, said, "lifecycletest: SIGKILL after 100ms")
+}
+
+// TestWhatAProcessLeavesRunningIsNotWaitedFor: it holds the output open, and neither
+// the end of the process nor its status.
+func TestWhatAProcessLeavesRunningIsNotWaitedFor(t *testing.T) {
+	r, w, err := os.Pipe()
+	require.NoError(t, err)
+	defer r.Close()
+	defer w.Close() // then it ends
+	cmd := exec.CommandContext(t.Context(), os.Args[0])
+	cmd.Stdin = r
+	exit := lifecycletest.Command(t, cmd, programEnv+"=leaves somebody behind").Wait(time.Minute)
+	assert.Equal(t, 0, exit.Status)
+	assert.Less(t, exit.Took, time.Minute)
 }
 
 func TestProgramThatIsNotThereFailsTheTest(t *testing.T) {
