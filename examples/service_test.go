@@ -5,7 +5,6 @@ package examples_test
 
 import (
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -18,6 +17,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/lameduck-go/lameduck/internal/proc"
 	"github.com/lameduck-go/lameduck/lifecycle/lifecycletest"
 )
 
@@ -27,7 +27,7 @@ func TestServiceFinishesItsOrders(t *testing.T) {
 	for _, name := range []string{"service", "byhand"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			ports := freePorts(t, 3)
+			ports := []string{proc.Port(proc.FreeAddr(t)), proc.Port(proc.FreeAddr(t)), proc.Port(proc.FreeAddr(t))}
 			p := lifecycletest.Command(t, exec.CommandContext(t.Context(), filepath.Join(bin, name)),
 				"PORT="+ports[0], "PROBE_PORT="+ports[1], "ADMIN_PORT="+ports[2])
 			p.Ready("http://127.0.0.1:"+ports[1]+"/readyz", time.Minute)
@@ -63,17 +63,4 @@ func TestComparedIsTheProgram(t *testing.T) {
 	text, _, _ = strings.Cut(text, "\n}\n")
 	assert.Contains(t, string(page), text)
 	assert.LessOrEqual(t, strings.Count(text, "\n"), 30, "lines of a main")
-}
-
-// freePorts returns loopback ports that nobody listens on.
-func freePorts(t *testing.T, n int) (ports []string) {
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		require.NoError(t, err)
-		defer l.Close()
-		_, port, err := net.SplitHostPort(l.Addr().String())
-		require.NoError(t, err)
-		ports = append(ports, port)
-	}
-	return ports
 }

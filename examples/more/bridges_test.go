@@ -18,6 +18,7 @@ import (
 	collector "go.opentelemetry.io/proto/otlp/collector/trace/v1"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/lameduck-go/lameduck/internal/proc"
 	"github.com/lameduck-go/lameduck/lifecycle/lifecycletest"
 )
 
@@ -26,9 +27,9 @@ func traced(t *testing.T, export http.HandlerFunc) lifecycletest.Exit {
 	t.Helper()
 	srv := httptest.NewServer(export)
 	t.Cleanup(srv.Close)
-	addr := freeAddr(t)
+	addr := proc.FreeAddr(t)
 	p := lifecycletest.Command(t, exec.CommandContext(t.Context(), filepath.Join(bin, "tracing")),
-		"OTEL_EXPORTER_OTLP_ENDPOINT="+srv.URL, "PORT="+port(freeAddr(t)), "PROBE_PORT="+port(addr), "GRACE_PERIOD=20s", "PRE_STOP_DELAY=0s")
+		"OTEL_EXPORTER_OTLP_ENDPOINT="+srv.URL, "PORT="+proc.Port(proc.FreeAddr(t)), "PROBE_PORT="+proc.Port(addr), "GRACE_PERIOD=20s", "PRE_STOP_DELAY=0s")
 	p.Ready("http://"+addr+"/readyz", 10*time.Second)
 	p.Signal(syscall.SIGTERM)
 	return p.Wait(20 * time.Second)
@@ -77,7 +78,7 @@ func TestCollectorThatHangsHoldsNothing(t *testing.T) {
 // TestMetricsAreBesideTheProbes: /metrics is on their listener and on no other.
 func TestMetricsAreBesideTheProbes(t *testing.T) {
 	p := start(t, "metrics")
-	assert.Equal(t, []int{200, 404, 200}, []int{p.get(p.probe, "/metrics"), p.get(p.addr, "/metrics"), p.get(p.addr, "/work")})
+	assert.Equal(t, []int{200, 404, 200}, []int{p.Get(p.Probe, "/metrics"), p.Get(p.Addr, "/metrics"), p.Get(p.Addr, "/work")})
 	code, _ := p.end()
-	assert.Zero(t, code, p.out.String())
+	assert.Zero(t, code, p.Output())
 }

@@ -68,7 +68,7 @@ func TestStreamsOfEventsEndCleanly(t *testing.T) {
 	all := make([]stream, streams)
 	var first, last sync.WaitGroup
 	for i := range all {
-		resp, err := client.Get("http://" + p.addr + "/events")
+		resp, err := client.Get("http://" + p.Addr + "/events")
 		require.NoError(t, err)
 		first.Add(1)
 		last.Go(func() {
@@ -92,13 +92,13 @@ func TestStreamsOfEventsEndCleanly(t *testing.T) {
 	}
 	t.Logf("%d streams: ends over %v; exit after %v", streams, apart(instants), took)
 	assert.GreaterOrEqual(t, apart(instants), time.Second)
-	assert.Zero(t, code, p.out.String())
+	assert.Zero(t, code, p.Output())
 	assert.Less(t, took, floor+3*time.Second)
 }
 
 func TestAStreamGoesOnWhereItWasLeft(t *testing.T) {
 	p := start(t, "sse")
-	req, err := http.NewRequestWithContext(t.Context(), "GET", "http://"+p.addr+"/events", nil)
+	req, err := http.NewRequestWithContext(t.Context(), "GET", "http://"+p.Addr+"/events", nil)
 	require.NoError(t, err)
 	req.Header.Set("Last-Event-ID", "41")
 	resp, err := newClient(t).Do(req)
@@ -112,12 +112,12 @@ func TestAStreamGoesOnWhereItWasLeft(t *testing.T) {
 func TestALongPollIsAnsweredAndTold(t *testing.T) {
 	p := start(t, "sse", "PRE_STOP_DELAY=1s", "GRACE_PERIOD=20s")
 	client := newClient(t)
-	resp, err := client.Get("http://" + p.addr + "/poll?wait=1ms")
+	resp, err := client.Get("http://" + p.Addr + "/poll?wait=1ms")
 	require.NoError(t, err)
 	resp.Body.Close()
 	assert.Equal(t, 204, resp.StatusCode)
 	assert.False(t, resp.Close)
-	assert.Equal(t, 400, p.get(p.addr, "/poll?wait=long"))
+	assert.Equal(t, 400, p.Get(p.Addr, "/poll?wait=long"))
 
 	type answer struct {
 		code  int
@@ -125,7 +125,7 @@ func TestALongPollIsAnsweredAndTold(t *testing.T) {
 	}
 	answers := make(chan answer, 1)
 	go func() {
-		resp, err := client.Get("http://" + p.addr + "/poll")
+		resp, err := client.Get("http://" + p.Addr + "/poll")
 		if err != nil {
 			answers <- answer{}
 			return
@@ -135,6 +135,6 @@ func TestALongPollIsAnsweredAndTold(t *testing.T) {
 	}()
 	code, took := p.end()
 	assert.Equal(t, answer{204, true}, <-answers)
-	assert.Zero(t, code, p.out.String())
+	assert.Zero(t, code, p.Output())
 	assert.Less(t, took, 4*time.Second)
 }

@@ -14,6 +14,8 @@ import (
 	"github.com/coder/websocket"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/lameduck-go/lameduck/internal/proc"
 )
 
 const (
@@ -125,16 +127,16 @@ func terminate(t *testing.T) (lost int) {
 	t.Helper()
 	const floor = 2 * time.Second
 	p := start(t, "websocket", "PRE_STOP_DELAY="+floor.String(), "GRACE_PERIOD=20s")
-	wait := talk(t, p.addr)
+	wait := talk(t, p.Addr)
 	code, took := p.end()
 	ends, sent, lost, instants := count(wait())
 	t.Logf("%d connections: %v; %d of %d messages lost; farewells over %v; exit after %v", talkers, ends, lost, sent, apart(instants), took)
 
 	assert.Equal(t, map[string]int{websocket.StatusGoingAway.String(): talkers}, ends)
 	assert.GreaterOrEqual(t, apart(instants), time.Second)
-	assert.Zero(t, code, p.out.String())
+	assert.Zero(t, code, p.Output())
 	assert.Less(t, took, floor+3*time.Second)
-	report := p.out.line("instant=Drained")
+	report := p.Line("instant=Drained")
 	assert.Contains(t, report, fmt.Sprintf("hijacked=%d ", talkers))
 	assert.Contains(t, report, "hijacked_cut=0 ")
 	return lost
@@ -143,27 +145,27 @@ func terminate(t *testing.T) (lost int) {
 // TestShutdownTellsNoWebSocket is what TestWebSocketsAreToldToGo is measured
 // against.
 func TestShutdownTellsNoWebSocket(t *testing.T) {
-	p := startCommand(t, os.Args[0], shutdownEnv+"=1", "GORACE=atexit_sleep_ms=0") // no pause of the race detector's own
-	wait := talk(t, p.addr)
+	p := program{proc.Serve(t, os.Args[0], shutdownEnv+"=1", "GORACE=atexit_sleep_ms=0")} // no pause of the race detector's own
+	wait := talk(t, p.Addr)
 	code, took := p.end()
 	ends, sent, lost, instants := count(wait())
 	t.Logf("%d connections: %v; %d of %d messages lost; ends over %v; exit after %v", talkers, ends, lost, sent, apart(instants), took)
 
-	assert.Zero(t, code, p.out.String())
+	assert.Zero(t, code, p.Output())
 	assert.Equal(t, map[string]int{"1006: closed without a farewell": talkers}, ends)
 }
 
 // A silent client has no next message after which it could be told.
 func TestASilentWebSocketIsToldToGo(t *testing.T) {
 	p := start(t, "websocket", "GRACE_PERIOD=20s")
-	conn := dial(t, p.addr)
+	conn := dial(t, p.Addr)
 	status := make(chan websocket.StatusCode, 1)
 	go func() {
 		_, _, err := conn.Read(t.Context())
 		status <- websocket.CloseStatus(err)
 	}()
 	code, took := p.end()
-	assert.Zero(t, code, p.out.String())
+	assert.Zero(t, code, p.Output())
 	assert.Less(t, took, 3*time.Second)
 	assert.Equal(t, websocket.StatusGoingAway, <-status)
 }
@@ -171,14 +173,14 @@ func TestASilentWebSocketIsToldToGo(t *testing.T) {
 func TestAWebSocketThatIgnoresTheFarewellIsCut(t *testing.T) {
 	const grace = 4 * time.Second
 	p := start(t, "websocket", "GRACE_PERIOD="+grace.String())
-	conn := dial(t, p.addr)
+	conn := dial(t, p.Addr)
 	require.NoError(t, conn.Write(t.Context(), websocket.MessageText, []byte("hello")))
 	_, _, err := conn.Read(t.Context())
 	require.NoError(t, err)
 	code, took := p.end() // while nothing reads from conn
-	assert.Equal(t, 4, code, p.out.String())
+	assert.Equal(t, 4, code, p.Output())
 	assert.Less(t, took, grace)
-	line := p.out.line("left behind")
+	line := p.Line("left behind")
 	t.Logf("exit after %v: %.300s", took, line)
 	assert.Contains(t, line, "hijacked connection from 127.0.0.1:")
 	assert.Contains(t, line, "/echo")

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"slices"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -25,6 +26,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/lameduck-go/lameduck/drain"
+	"github.com/lameduck-go/lameduck/internal/proc"
 )
 
 // both runs a test without TLS and with it.
@@ -46,16 +48,6 @@ func both(t *testing.T, test func(t *testing.T, env []string, dial func(addr str
 	}
 }
 
-func (p *process) get(path string) int {
-	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
-	resp, err := client.Get("http://" + p.probe + path)
-	if err != nil {
-		return 0
-	}
-	resp.Body.Close()
-	return resp.StatusCode
-}
-
 const serving, notServing = healthgrpc.HealthCheckResponse_SERVING, healthgrpc.HealthCheckResponse_NOT_SERVING
 
 // Health follows readiness: first of all clients learn that the server does not serve
@@ -64,9 +56,9 @@ const serving, notServing = healthgrpc.HealthCheckResponse_SERVING, healthgrpc.H
 func TestHealthIsRedBeforeAnythingElse(t *testing.T) {
 	both(t, func(t *testing.T, env []string, dial func(string) *grpc.ClientConn) {
 		p := lameduck.start(t, append(env, "PRE_STOP_DELAY=2s", "GRACE_PERIOD=20s")...)
-		require.Eventually(t, func() bool { return p.get("/readyz") == 200 }, 10*time.Second, 5*time.Millisecond)
+		require.Eventually(t, func() bool { return p.Get(p.Probe, "/readyz") == 200 }, 10*time.Second, 5*time.Millisecond)
 		check := func() healthgrpc.HealthCheckResponse_ServingStatus {
-			answer, err := healthgrpc.NewHealthClient(dial(p.addr)).Check(t.Context(), new(healthgrpc.HealthCheckRequest))
+			answer, err := healthgrpc.NewHealthClient(dial(p.Addr)).Check(t.Context(), new(healthgrpc.HealthCheckRequest))
 			assert.NoError(t, err)
 			return answer.GetStatus()
 		}
@@ -75,7 +67,7 @@ func TestHealthIsRedBeforeAnythingElse(t *testing.T) {
 		var red, told [clients]time.Time
 		var watching sync.WaitGroup
 		for i := range clients {
-			conn := dial(p.addr)
+			conn := dial(p.Addr)
 			watch, err := healthgrpc.NewHealthClient(conn).Watch(t.Context(), new(healthgrpc.HealthCheckRequest))
 			require.NoError(t, err)
 			first, err := watch.Recv()
@@ -98,13 +90,13 @@ func TestHealthIsRedBeforeAnythingElse(t *testing.T) {
 		late.Go(func() {
 			time.Sleep(time.Second) // half of the floor
 			assert.Equal(t, notServing, check())
-			assert.Equal(t, []int{200, 503}, []int{p.get("/livez"), p.get("/readyz")})
+			assert.Equal(t, []int{200, 503}, []int{p.Get(p.Probe, "/livez"), p.Get(p.Probe, "/readyz")})
 		})
 		t0 := time.Now()
-		code, took := p.end(t, 20*time.Second)
+		code, took := p.End(syscall.SIGTERM, 20*time.Second)
 		late.Wait()
 		watching.Wait()
-		assert.Zero(t, code, p.out.String())
+		assert.Zero(t, code, p.Output())
 		assert.Less(t, took, 5*time.Second)
 		inOrder := 0
 		for i := range clients {
@@ -115,7 +107,7 @@ func TestHealthIsRedBeforeAnythingElse(t *testing.T) {
 		}
 		// On one connection the two may cross when they are due at the same moment.
 		assert.GreaterOrEqual(t, inOrder, clients*3/4)
-		assert.Contains(t, p.out.line("instant=Drained"), "cut=0")
+		assert.Contains(t, p.Line("instant=Drained"), "cut=0")
 	})
 }
 
@@ -126,7 +118,7 @@ func TestEndlessStreamsAreToldAtInstantsOfTheirOwn(t *testing.T) {
 		var ended [clients]time.Time
 		var streams, begun sync.WaitGroup
 		for i := range clients {
-			s, err := testgrpc.NewTestServiceClient(dial(p.addr)).StreamingOutputCall(t.Context(), new(testgrpc.StreamingOutputCallRequest))
+			s, err := testgrpc.NewTestServiceClient(dial(p.Addr)).StreamingOutputCall(t.Context(), new(testgrpc.StreamingOutputCallRequest))
 			require.NoError(t, err)
 			begun.Add(1)
 			streams.Go(func() {
@@ -143,14 +135,14 @@ func TestEndlessStreamsAreToldAtInstantsOfTheirOwn(t *testing.T) {
 			})
 		}
 		begun.Wait()
-		code, took := p.end(t, 20*time.Second)
+		code, took := p.End(syscall.SIGTERM, 20*time.Second)
 		streams.Wait()
 		apart := slices.MaxFunc(ended[:], time.Time.Compare).Sub(slices.MinFunc(ended[:], time.Time.Compare))
 		t.Logf("%d streams: ends over %v; exit after %v", clients, apart, took)
-		assert.Zero(t, code, p.out.String())
+		assert.Zero(t, code, p.Output())
 		assert.GreaterOrEqual(t, apart, floor/4)
 		assert.Less(t, took, floor+3*time.Second)
-		assert.Contains(t, p.out.line("instant=Drained"), fmt.Sprintf("goaway=%d report.goaway_once=0", clients))
+		assert.Contains(t, p.Line("instant=Drained"), fmt.Sprintf("goaway=%d report.goaway_once=0", clients))
 	})
 }
 
@@ -158,14 +150,14 @@ func TestAStreamThatIgnoresEverythingIsCutAndNamed(t *testing.T) {
 	both(t, func(t *testing.T, env []string, dial func(string) *grpc.ClientConn) {
 		const grace = 6 * time.Second
 		p := deaf.start(t, append(env, "GRACE_PERIOD="+grace.String())...)
-		s, err := testgrpc.NewTestServiceClient(dial(p.addr)).StreamingOutputCall(t.Context(), new(testgrpc.StreamingOutputCallRequest))
+		s, err := testgrpc.NewTestServiceClient(dial(p.Addr)).StreamingOutputCall(t.Context(), new(testgrpc.StreamingOutputCallRequest))
 		require.NoError(t, err)
 		_, err = s.Recv()
 		require.NoError(t, err)
-		code, took := p.end(t, 2*grace)
-		assert.Equal(t, 4, code, p.out.String())
+		code, took := p.End(syscall.SIGTERM, 2*grace)
+		assert.Equal(t, 4, code, p.Output())
 		assert.Less(t, took, grace)
-		line := p.out.line("left behind")
+		line := p.Line("left behind")
 		t.Logf("exit after %v: %.300s", took, line)
 		assert.Contains(t, line, "gRPC /grpc.testing.TestService/StreamingOutputCall (running for ")
 		_, err = s.Recv()
@@ -176,13 +168,13 @@ func TestAStreamThatIgnoresEverythingIsCutAndNamed(t *testing.T) {
 // A connection on which nothing comes keeps grpc-go's GracefulStop, and its Stop, from
 // doing anything for two minutes.
 func TestASilentConnectionHoldsNothing(t *testing.T) {
-	silent := func(p *process) (code int, took time.Duration) {
-		nc, err := net.Dial("tcp", p.addr)
+	silent := func(p *proc.Server) (code int, took time.Duration) {
+		nc, err := net.Dial("tcp", p.Addr)
 		require.NoError(t, err)
 		defer nc.Close()
 		_, err = nc.Read(make([]byte, 1)) // of the server's settings, or nothing with TLS
 		require.NoError(t, err)
-		return p.end(t, 8*time.Second)
+		return p.End(syscall.SIGTERM, 8*time.Second)
 	}
 	code, took := silent(lameduck.start(t))
 	assert.Zero(t, code)

@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"text/tabwriter"
 	"time"
@@ -90,7 +91,7 @@ func roll(t *testing.T, s strategy, secure bool, n int, patience time.Duration) 
 	}
 	var routes routes
 	old := s.start(t, env...)
-	routes.add(old.addr)
+	routes.add(old.Addr)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	var load sync.WaitGroup
@@ -105,14 +106,14 @@ func roll(t *testing.T, s strategy, secure bool, n int, patience time.Duration) 
 	var r result
 	for range n {
 		next := s.start(t, env...)
-		routes.add(next.addr)
+		routes.add(next.Addr)
 		time.Sleep(settle)
 		t0 := time.Now()
-		routes.remove(old.addr, propagation)
-		code, took := old.end(t, patience)
+		routes.remove(old.Addr, propagation)
+		code, took := old.End(syscall.SIGTERM, patience)
 		r.exits, r.codes = append(r.exits, took), append(r.codes, code)
 		if code != 0 && s == lameduck {
-			t.Log(old.out.String())
+			t.Log(old.Output())
 		}
 		old = next
 		time.Sleep(time.Until(t0.Add(propagation)))
@@ -126,7 +127,7 @@ func roll(t *testing.T, s strategy, secure bool, n int, patience time.Duration) 
 		}
 		r.counts = append(r.counts, sum)
 	}
-	old.kill()
+	old.Kill()
 	r.calls, r.twice = ran(t, calls)
 	return &r
 }

@@ -4,7 +4,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -15,15 +14,11 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
-	mathrand "math/rand/v2"
 	"net"
 	"os"
-	"os/exec"
 	"os/signal"
 	"path/filepath"
-	"slices"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -34,6 +29,7 @@ import (
 	testgrpc "google.golang.org/grpc/interop/grpc_testing"
 	"google.golang.org/grpc/metadata"
 
+	"github.com/lameduck-go/lameduck/internal/proc"
 	"github.com/lameduck-go/lameduck/lifecycle"
 )
 
@@ -151,116 +147,11 @@ func ran(t *testing.T, name string) (calls, twice int) {
 	return len(times), twice
 }
 
-// A process is a server.
-type process struct {
-	cmd         *exec.Cmd
-	addr, probe string
-	out         output
-	gone        chan struct{} // closed when it has ended, and left is set
-	left        time.Time
-}
-
 // start starts a server, and returns once it says that it has started.
-func (s strategy) start(t *testing.T, env ...string) *process {
+func (s strategy) start(t *testing.T, env ...string) *proc.Server {
 	t.Helper()
-	p := &process{cmd: exec.Command(os.Args[0]), addr: freeAddr(t), probe: freeAddr(t), gone: make(chan struct{})}
-	p.out.started = make(chan struct{})
-	p.cmd.Env = slices.DeleteFunc(os.Environ(), func(e string) bool {
-		name, _, _ := strings.Cut(e, "=")
-		return slices.Contains([]string{"GRACE_PERIOD", "PRE_STOP_DELAY", "KUBERNETES_SERVICE_HOST", "TLS_CERT", "TLS_KEY"}, name)
-	})
-	p.cmd.Env = append(p.cmd.Env, strategyEnv+"="+string(s), "PORT="+portOf(p.addr), "PROBE_PORT="+portOf(p.probe),
-		"GORACE=atexit_sleep_ms=0") // no pause of the race detector's own
-	p.cmd.Env = append(p.cmd.Env, env...)
-	p.cmd.Stdout, p.cmd.Stderr = &p.out, &p.out
-	require.NoError(t, p.cmd.Start())
-	go func() {
-		defer close(p.gone)
-		p.cmd.Wait()
-		p.left = time.Now()
-	}()
-	t.Cleanup(p.kill)
-	select {
-	case <-p.out.started:
-	case <-time.After(20 * time.Second):
-		require.Fail(t, "not started", p.out.String())
-	}
-	return p
-}
-
-func (p *process) kill() {
-	p.cmd.Process.Kill()
-	<-p.gone
-}
-
-// end sends SIGTERM and returns the exit status and the time until the exit; a process
-// that has not left by then is killed, and its status is -1.
-func (p *process) end(t *testing.T, within time.Duration) (code int, took time.Duration) {
-	t.Helper()
-	t0 := time.Now()
-	require.NoError(t, p.cmd.Process.Signal(syscall.SIGTERM))
-	select {
-	case <-p.gone:
-	case <-time.After(within):
-		p.kill()
-	}
-	return p.cmd.ProcessState.ExitCode(), p.left.Sub(t0)
-}
-
-// An output keeps what a process prints, and tells when it has started.
-type output struct {
-	started chan struct{}
-
-	mu  sync.Mutex
-	buf bytes.Buffer // guarded by mu
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	started := []byte("instant=Started")
-	before := bytes.Contains(o.buf.Bytes(), started)
-	o.buf.Write(p)
-	if !before && bytes.Contains(o.buf.Bytes(), started) {
-		close(o.started)
-	}
-	return len(p), nil
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.buf.String()
-}
-
-// line returns the line that contains s.
-func (o *output) line(s string) string {
-	for line := range strings.Lines(o.String()) {
-		if strings.Contains(line, s) {
-			return line
-		}
-	}
-	return ""
-}
-
-// freeAddr returns an address outside the range from which Linux takes the ports of
-// outgoing connections, of which there are many here.
-func freeAddr(t *testing.T) string {
-	t.Helper()
-	for range 1000 {
-		addr := fmt.Sprint("127.0.0.1:", 20000+mathrand.N(12000))
-		if l, err := net.Listen("tcp", addr); err == nil {
-			l.Close()
-			return addr
-		}
-	}
-	require.Fail(t, "no free port")
-	return ""
-}
-
-func portOf(addr string) string {
-	_, port, _ := net.SplitHostPort(addr)
-	return port
+	env = append(env, strategyEnv+"="+string(s), "GORACE=atexit_sleep_ms=0") // no pause of the race detector's own
+	return proc.Serve(t, os.Args[0], env...)
 }
 
 // certificate returns the environment of a server that speaks TLS.
