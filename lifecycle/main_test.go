@@ -38,6 +38,9 @@ func TestMain(m *testing.M) {
 	if fault := os.Getenv(faultEnv); fault != "" {
 		faulty(fault)
 	}
+	if name := os.Getenv(programEnv); name != "" {
+		programs[name]()
+	}
 	goleak.VerifyTestMain(m)
 }
 
@@ -510,4 +513,20 @@ func TestInterruptIsAFirstSignalToo(t *testing.T) {
 	assert.Equal(t, 0, code)
 	assert.Less(t, took, 10*time.Second)
 	assert.Contains(t, p.out.String(), `reason="signal: interrupt"`)
+}
+
+// programEnv names the environment variable that makes the test binary one of programs,
+// which are registered by the files that test them.
+const programEnv = "LAMEDUCK_TEST_PROGRAM"
+
+var programs = make(map[string]func())
+
+// lines returns the lines that contain text.
+func lines(output, text string) (all []string) {
+	for line := range strings.Lines(output) {
+		if strings.Contains(line, text) {
+			all = append(all, line)
+		}
+	}
+	return all
 }
