@@ -21,7 +21,7 @@ const (
 
 // check reports what is wrong with the components, each with its name.
 func (p *process) check() error {
-	errs := []error{p.checkApp(), p.budget.check(0)}
+	errs := []error{p.checkApp(), p.checkBudget()}
 	served := make(map[any]string)
 	for i, c := range p.app.Components {
 		if c.Name == "" {
@@ -71,6 +71,21 @@ func (p *process) checkApp() error {
 	return errors.Join(errs...)
 }
 
+// checkBudget reports what is too short for any floor, with the longest one in the
+// sum; otherwise it is for each server to say whether its floor fits.
+func (p *process) checkBudget() error {
+	if p.budget.check(0) == nil {
+		return nil
+	}
+	var floor time.Duration
+	for _, c := range p.app.Components {
+		if c.Server != nil {
+			floor = max(floor, p.floorOf(c))
+		}
+	}
+	return p.budget.check(floor)
+}
+
 // floorOf returns the floor of a server: that of the process, if it has none.
 func (p *process) floorOf(c Component) time.Duration {
 	if c.Server.Floor == 0 {
@@ -99,7 +114,7 @@ func (p *process) checkServer(c Component) error {
 		return fmt.Errorf("component %q: a server has no Drain of its own", c.Name)
 	}
 	if p.budget.check(0) != nil {
-		return nil // said once, by check
+		return nil // said once, by checkBudget
 	}
 	if err := p.budget.check(p.floorOf(c)); err != nil {
 		return fmt.Errorf("component %q: %w", c.Name, err)

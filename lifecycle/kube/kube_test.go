@@ -185,7 +185,7 @@ func TestCheckPreStop(t *testing.T) {
 		"sleep as a command": {"preStop: {exec: {command: [sleep, 5s]}}", 0, "", []string{slept("5s")}},
 		"sleep of a shell":   {"preStop: {exec: {command: [/bin/sh, -c, /bin/sleep 0.1m; sleep 1]}}", 0, "", []string{slept("7s")}},
 		"sleep for ever": {"preStop: {exec: {command: [sh, -c, 'sleep " + strings.Repeat("9", 400) + "d; sleep 9999999999; sleep 9999999999d']}}", 0, "", []string{slept("277777h46m40s"),
-			spec + `terminationGracePeriodSeconds: the grace period of 30s is too short: pre-stop hook 277777h46m40s + floor 5s + finishing requests 0s + stopping components 0s + reserve 2s = 277777h46m47s`}},
+			spec + `terminationGracePeriodSeconds: the grace period of 30s is too short: pre-stop hook 277777h46m40s + floor 5s + finishing requests 0s + stopping components 10ms + reserve 2s = 277777h46m47.01s`}},
 		"sleep that is known":  {"preStop: {sleep: {seconds: 5}}", 5 * time.Second, "", nil},
 		"sleep that is longer": {"preStop: {sleep: {seconds: 7}}", 5 * time.Second, "", []string{strings.Replace(slept("7s"), "0s", "5s", 1)}},
 		"sleep and a token":    {"preStop: {sleep: {seconds: 5}}", 0, "secret", []string{slept("5s")}},
