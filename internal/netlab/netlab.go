@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Lameduck Authors
 
-// Package netlab gives a test a few hosts on a network of their own, with a real
+// Package netlab gives a test, or a program, a few hosts on a network of their own, with a real
 // delay between them, which loopback does not have: a SYN in flight, a FIN that
 // crosses a request, a reset that comes a round trip late.
 //
-// Each host is a Linux network namespace with one TUN device; a hub in the test
-// process passes IPv4 packets between the devices. It takes root, or the
+// Each host is a Linux network namespace with one TUN device; a hub in the process
+// passes IPv4 packets between the devices. It takes root, or the
 // capabilities to make namespaces and TUN devices, and no other program. The
 // network of the machine is neither changed nor reachable from a host.
 package netlab
@@ -17,6 +17,7 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"sync"
 	"testing"
 	"time"
 )
@@ -33,11 +34,14 @@ var errUnavailable = errors.New("netlab: needs Linux, root and TUN devices")
 var prefix = netip.MustParsePrefix("10.77.0.0/24")
 
 // A Lab is a few hosts on one network with delay. Its methods may be called from
-// several goroutines at once. They panic on a name that was not given to [New].
+// several goroutines at once. They panic on a name that was not given to [New] or
+// [Open].
 type Lab struct {
-	t     testing.TB
-	hosts map[string]host // fixed once New has returned
+	hosts map[string]host // fixed once Open has returned
 	hub   *hub
+
+	mu       sync.Mutex
+	commands []*exec.Cmd // guarded by mu; what Start has started
 }
 
 type host struct {
@@ -45,31 +49,36 @@ type host struct {
 	ns   *namespace
 }
 
-// New makes a host for each name. A packet from one host to another is delivered
-// oneWay after it was sent, or as soon after as the system lets the hub run, never
-// earlier; what a host sends to itself is not delayed. Zero or less means no delay
-// but that of the hub.
-//
-// New skips the test where the system does not let it make namespaces and TUN
-// devices; see [Required]. All is taken down when the test and its cleanups that
-// were registered later have ended. What is on the way then is lost, a FIN too, so
-// a test waits for both ends of its connections before. Sockets that are left keep
-// their namespace, cut off, until they are closed.
+// New is [Open] for a test. It skips the test where the system does not let it make
+// namespaces and TUN devices; see [Required]. All is taken down when the test and
+// its cleanups that were registered later have ended.
 func New(t testing.TB, oneWay time.Duration, names ...string) *Lab {
 	t.Helper()
-	l := &Lab{t: t, hosts: make(map[string]host), hub: newHub(oneWay)}
-	t.Cleanup(l.close)
+	l, err := Open(oneWay, names...)
+	switch {
+	case errors.Is(err, errUnavailable):
+		unavailable(t, err)
+	case err != nil:
+		t.Fatal(err)
+	}
+	t.Cleanup(l.Close)
+	return l
+}
+
+// Open makes a host for each name. A packet from one host to another is delivered
+// oneWay after it was sent, or as soon after as the system lets the hub run, never
+// earlier; what a host sends to itself is not delayed. Zero or less means no delay
+// but that of the hub. The caller calls Close.
+func Open(oneWay time.Duration, names ...string) (*Lab, error) {
+	l := &Lab{hosts: make(map[string]host), hub: newHub(oneWay)}
 	for _, name := range names {
-		err := l.add(name)
-		switch {
-		case errors.Is(err, errUnavailable):
-			unavailable(t, err)
-		case err != nil:
-			t.Fatal(err)
+		if err := l.add(name); err != nil {
+			l.Close()
+			return nil, err
 		}
 	}
 	l.hub.start()
-	return l
+	return l, nil
 }
 
 // unavailable ends the test: as skipped, unless a lab is required.
@@ -105,7 +114,16 @@ func (l *Lab) add(name string) error {
 	return nil
 }
 
-func (l *Lab) close() {
+// Close kills what [Lab.Start] has started and takes the network down. What is on
+// the way then is lost, a FIN too, so a caller waits for both ends of its
+// connections before. Sockets that are left keep their namespace, cut off, until
+// they are closed. Close is called once.
+func (l *Lab) Close() {
+	l.mu.Lock()
+	for _, cmd := range l.commands {
+		cmd.Process.Kill()
+	}
+	l.mu.Unlock()
 	l.hub.close()
 	for _, h := range l.hosts {
 		h.ns.close()
@@ -146,12 +164,14 @@ func (l *Lab) Addr(name string) string { return l.host(name).addr.String() }
 func (l *Lab) Do(name string, f func() error) error { return l.host(name).ns.do(f) }
 
 // Start starts the command on the host, as [exec.Cmd.Start] does. The caller waits
-// for it; what still runs when the test ends is killed. The command must not set
+// for it; what still runs when the lab is closed is killed. The command must not set
 // Pdeathsig: the thread that starts it ends at once.
 func (l *Lab) Start(name string, cmd *exec.Cmd) error {
 	if err := l.Do(name, cmd.Start); err != nil {
 		return err
 	}
-	l.t.Cleanup(func() { cmd.Process.Kill() })
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.commands = append(l.commands, cmd)
 	return nil
 }
