@@ -21,9 +21,8 @@ const (
 	idLen = 16
 )
 
-// A body is that of one HTTP/2 request: an id, so that a server's log can be
-// compared with the client's, and once more the id until it is long enough. It
-// can be read once, and compares what is written to it with what it is.
+// A body is that of one HTTP/2 request: its id, and once more the id until it is
+// long enough. It can be read once, and compares what is written to it with what it is.
 type body struct {
 	piece  string
 	pieces int
@@ -35,8 +34,8 @@ type body struct {
 	written, same int
 }
 
-func newBody(streaming bool) *body {
-	b := &body{piece: fmt.Sprintf("%016x", rand.Uint64()), pieces: 1, closed: make(chan struct{})}
+func newBody(id uint64, streaming bool) *body {
+	b := &body{piece: fmt.Sprintf("%016x", id), pieces: 1, closed: make(chan struct{})}
 	if streaming {
 		b.piece, b.pieces = strings.Repeat(b.piece, pieceLen/idLen), pieces
 	}

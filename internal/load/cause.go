@@ -37,6 +37,7 @@ func (c Cause) String() string {
 // A Result is what became of one request.
 type Result struct {
 	Kind    Kind
+	ID      uint64 // of the request, which has it in its header "Request-Id", as 16 hexadecimal digits
 	Start   time.Time
 	Latency time.Duration
 	Cause   Cause

@@ -62,7 +62,7 @@ func (c *Client) Run(ctx context.Context) {
 func (c *Client) repeat(ctx context.Context, send func(context.Context, *Result)) {
 	think(ctx, 0, c.Spread)
 	for ctx.Err() == nil {
-		r := Result{Kind: c.Kind, Start: time.Now()}
+		r := Result{Kind: c.Kind, ID: rand.Uint64(), Start: time.Now()}
 		send(context.WithoutCancel(ctx), &r)
 		r.Latency = time.Since(r.Start)
 		c.record(r)
@@ -108,7 +108,7 @@ func (c *Client) send(ctx context.Context, r *Result) {
 	r.Local, r.Reused = c.conn.LocalAddr().String(), c.reused
 	c.reused = true
 	c.conn.SetDeadline(time.Now().Add(c.timeout))
-	if _, err := c.conn.Write(c.request()); err != nil {
+	if _, err := c.conn.Write(c.request(r.ID)); err != nil {
 		r.Cause, r.Err = classify(err, false), fmt.Errorf("write: %w", err)
 		c.drop()
 		return
@@ -137,18 +137,18 @@ func (c *Client) drop() {
 	}
 }
 
-// request returns the bytes of a request. A body is an id, so that a server's
-// log can be compared with the client's.
-func (c *Client) request() []byte {
+// request returns the bytes of a request. A body is the id, too.
+func (c *Client) request(id uint64) []byte {
 	connection := "keep-alive"
 	if c.Kind.NewConn {
 		connection = "close"
 	}
-	b := fmt.Appendf(nil, "%s %s HTTP/1.1\r\nHost: localhost\r\nUser-Agent: load\r\nConnection: %s\r\n", c.Kind.method(), c.Path, connection)
+	b := fmt.Appendf(nil, "%s %s HTTP/1.1\r\nHost: localhost\r\nUser-Agent: load\r\nConnection: %s\r\nRequest-Id: %016x\r\n",
+		c.Kind.method(), c.Path, connection, id)
 	if !c.Kind.hasBody() {
 		return append(b, "\r\n"...)
 	}
-	body := fmt.Sprintf("%016x", rand.Uint64())
+	body := fmt.Sprintf("%016x", id)
 	return fmt.Appendf(b, "Content-Length: %d\r\n\r\n%s", len(body), body)
 }
 

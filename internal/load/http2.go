@@ -154,7 +154,7 @@ func (h *http2Client) sendOn(ctx context.Context, conn *http2Conn, dialled bool,
 	ctx, cancel := context.WithTimeout(ctx, h.timeout)
 	defer cancel()
 	var written atomic.Bool // the header, or a part of it
-	req, body := h.request(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{WroteHeaders: func() { written.Store(true) }}))
+	req, body := h.request(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{WroteHeaders: func() { written.Store(true) }}), r.ID)
 	resp, err := conn.RoundTrip(req)
 	if err != nil {
 		r.Cause, r.Err = classify(err, false), err
@@ -178,16 +178,16 @@ func (h *http2Client) sendOn(ctx context.Context, conn *http2Conn, dialled bool,
 
 // request returns a request and its body, which is nil if it has none. Without a
 // GetBody nobody can send it again.
-func (h *http2Client) request(ctx context.Context) (*http.Request, *body) {
+func (h *http2Client) request(ctx context.Context, id uint64) (*http.Request, *body) {
 	req := (&http.Request{
 		Method: h.Kind.method(),
 		URL:    &url.URL{Scheme: h.scheme(), Host: "localhost", Opaque: h.Path},
-		Header: http.Header{"User-Agent": {"load"}},
+		Header: http.Header{"User-Agent": {"load"}, "Request-Id": {fmt.Sprintf("%016x", id)}},
 	}).WithContext(ctx)
 	if !h.Kind.hasBody() {
 		return req, nil
 	}
-	b := newBody(h.Kind.Streaming)
+	b := newBody(id, h.Kind.Streaming)
 	req.Body, req.ContentLength = b, b.announced()
 	return req, b
 }

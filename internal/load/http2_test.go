@@ -283,9 +283,16 @@ func TestHTTP2Streams(t *testing.T) {
 	}
 }
 
+func TestHTTP2RequestHasItsID(t *testing.T) {
+	h := &http2Client{Client: &Client{Path: "/"}}
+	req, body := h.request(t.Context(), 0xab)
+	assert.Equal(t, "00000000000000ab", req.Header.Get("Request-Id"))
+	assert.Equal(t, "00000000000000ab", body.piece)
+}
+
 // What is read at once is sent as one DATA frame.
 func TestStreamedBodyComesInPieces(t *testing.T) {
-	b, buf := newBody(true), make([]byte, 4*pieceLen)
+	b, buf := newBody(1, true), make([]byte, 4*pieceLen)
 	for range pieces {
 		n, err := b.Read(buf)
 		require.NoError(t, err)
@@ -311,7 +318,7 @@ func TestEchoIsCompared(t *testing.T) {
 		{"all", func(b []byte) []byte { return b }, false},
 		{"more", func(b []byte) []byte { return append(b, '\n') }, false},
 	} {
-		b := newBody(true)
+		b := newBody(0xfedcba9876543210, true)
 		sent, err := io.ReadAll(b)
 		require.NoError(t, err)
 		require.Len(t, sent, pieces*pieceLen)

@@ -173,8 +173,9 @@ func TestThinkTime(t *testing.T) {
 func TestMethods(t *testing.T) {
 	for method, want := range map[string]string{"": "POST", "GET": "GET", "HEAD": "HEAD", "PUT": "PUT"} {
 		c := &Client{Kind: Kind{Method: method, NewConn: true}, Path: "/path"}
-		req, err := http.ReadRequest(bufio.NewReader(bytes.NewReader(c.request())))
+		req, err := http.ReadRequest(bufio.NewReader(bytes.NewReader(c.request(0xab))))
 		require.NoError(t, err)
+		assert.Equal(t, "00000000000000ab", req.Header.Get("Request-Id"))
 		assert.Equal(t, want, req.Method)
 		assert.Equal(t, want == "POST" || want == "PUT", req.ContentLength > 0, want)
 		assert.True(t, req.Close)
