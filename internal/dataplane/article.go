@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Lameduck Authors
+
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"regexp"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// An article is the experiment of the articles on rolling updates: fortio asks a
+// NodePort for answers of 27.8 kB while all three replicas are replaced.
+type article struct {
+	strategy    string
+	fortio      string
+	options     []string // of fortio load, beside the article's
+	length      time.Duration
+	warmUp      time.Duration
+	propagation func(*rand.Rand) time.Duration
+
+	out     string
+	rollout time.Duration // from the first new replica until the last old one was gone
+}
+
+const articlePath = "/?bytes=27800&ms=15"
+
+func (a *article) argv(url string) []string {
+	argv := []string{a.fortio, "load", "-a", "-c", "8", "-qps", "1000", "-t", a.length.String()}
+	return append(append(argv, a.options...), url)
+}
+
+// run does one rolling update as a Deployment with maxSurge 1 and maxUnavailable 0
+// does: the next old replica is deleted when another new one is ready, whether those
+// before have ended or not.
+func (a *article) run(ctx context.Context, seed *rand.Rand, dir string) error {
+	j := job{plane: "nftables", strategy: a.strategy, propagation: a.propagation}
+	r, err := newRig(j, seed, dir, 2*replicas)
+	if err != nil {
+		return err
+	}
+	defer r.close()
+	slots := hosts(2 * replicas)
+	if err := r.plane.start(r.lab, r.dir, nil); err != nil {
+		return err
+	}
+	var old []*process
+	for _, h := range slots[:replicas] {
+		p, err := r.launch(ctx, h)
+		if err != nil {
+			return err
+		}
+		old = append(old, p)
+	}
+	if err := r.warmUp(ctx, old); err != nil {
+		return err
+	}
+	all, ctx := errgroup.WithContext(ctx)
+	all.Go(func() (err error) {
+		a.out, err = r.output(ctx, a.argv("http://"+r.addr("")+articlePath))
+		return err
+	})
+	all.Go(func() error {
+		pause(ctx, a.warmUp)
+		begin := time.Now()
+		var ends errgroup.Group
+		for i, p := range old {
+			if _, err := r.launch(ctx, slots[replicas+i]); err != nil {
+				return err
+			}
+			ends.Go(func() error { _, err := r.terminate(ctx, p); return err })
+		}
+		err := ends.Wait()
+		a.rollout = time.Since(begin)
+		return err
+	})
+	return all.Wait()
+}
+
+// articleLines are what the article quotes of fortio's output, and how many sockets
+// it has used.
+var articleLines = regexp.MustCompile(`(?m)^(# target 99\.9%.*|Sockets used.*|Code +-?\d+ : .*|All done.*)$`)
+
+func (a *article) print(w io.Writer) {
+	fmt.Fprintf(w, "%s: fortio %s\n", a.strategy, strings.Join(a.argv("")[1:], " "))
+	for _, line := range articleLines.FindAllString(a.out, -1) {
+		fmt.Fprintln(w, "   ", line)
+	}
+	fmt.Fprintf(w, "    rollout %.1f s\n", a.rollout.Seconds())
+}
+
+// lost returns how many calls fortio says have failed.
+func (a *article) lost() int {
+	_, lost, _ := parseFortio(a.out)
+	return lost
+}

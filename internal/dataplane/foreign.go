@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Lameduck Authors
+
+//go:build linux
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+)
+
+// A foreign is a load generator that nobody here has written. It runs again and
+// again, each time for a segment of the job.
+type foreign struct {
+	name, proto string
+	argv        func(url, body string, segment time.Duration) []string
+	parse       func(out string) (sent, lost int, err error)
+}
+
+// A tallied is what a foreign client says of itself.
+type tallied struct {
+	name       string
+	sent, lost int
+	ran        int // by the replicas, in their own count
+}
+
+// foreigners are all of them. Their rates are low: they share two cores with what
+// they load.
+func foreigners(fortio string) []foreign {
+	seconds := func(d time.Duration) string { return fmt.Sprintf("%.0fs", d.Seconds()) }
+	return []foreign{
+		{"fortio", "", func(url, _ string, d time.Duration) []string {
+			return []string{fortio, "load", "-quiet", "-c", "2", "-qps", "20", "-t", seconds(d), "-H", "Request-Id: fortio", url}
+		}, parseFortio},
+		{"fortio-stdclient", "", func(url, body string, d time.Duration) []string {
+			return []string{fortio, "load", "-quiet", "-stdclient", "-payload-file", body, "-c", "2", "-qps", "20", "-t", seconds(d),
+				"-H", "Request-Id: fortio-stdclient", url}
+		}, parseFortio},
+		{"wrk", "", func(url, _ string, d time.Duration) []string {
+			return []string{"wrk", "-t1", "-c2", "-d" + seconds(d), "-H", "Request-Id: wrk", url + "?ms=50"}
+		}, parseWrk},
+		{"hey", "", func(url, body string, d time.Duration) []string {
+			return []string{"hey", "-c", "2", "-q", "10", "-z", seconds(d), "-m", "POST", "-D", body, "-H", "Request-Id: hey", url}
+		}, parseHey},
+		{"h2load", "", func(url, body string, d time.Duration) []string {
+			return []string{"h2load", "--h1", "-c2", "--rps=10", fmt.Sprintf("-n%.0f", 20*d.Seconds()), "-d", body, "-H", "Request-Id: h2load", url}
+		}, parseH2load},
+		{"h2load-h2c", "h2c", func(url, body string, d time.Duration) []string {
+			return []string{"h2load", "-c2", "-m2", "--rps=10", fmt.Sprintf("-n%.0f", 20*d.Seconds()), "-d", body, "-H", "Request-Id: h2load-h2c", url}
+		}, parseH2load},
+	}
+}
+
+func foreignNames() (names []string) {
+	for _, f := range foreigners("") {
+		names = append(names, f.name)
+	}
+	return names
+}
+
+// available returns those that are wanted and installed, and the names of those that
+// are not installed.
+func available(all []foreign, wanted []string) (there []foreign, missing []string) {
+	for _, f := range all {
+		if !slices.Contains(wanted, f.name) {
+			continue
+		}
+		if _, err := exec.LookPath(f.argv("", "", 0)[0]); err != nil {
+			missing = append(missing, f.name)
+		} else {
+			there = append(there, f)
+		}
+	}
+	return there, missing
+}
+
+// loadForeign starts the foreign clients. The function that it returns waits for
+// the end of the segments that run, and may be called twice.
+func (r *rig) loadForeign(ctx context.Context) (stop func() ([]tallied, error)) {
+	over, cancel := context.WithCancel(ctx)
+	tallies, errs := make([]tallied, len(r.foreign)), make([]error, len(r.foreign))
+	var group sync.WaitGroup
+	for i, f := range r.foreign {
+		tallies[i].name = f.name
+		group.Go(func() {
+			for errs[i] == nil && over.Err() == nil {
+				errs[i] = r.segmentOf(ctx, f, &tallies[i])
+			}
+		})
+	}
+	return func() ([]tallied, error) {
+		cancel()
+		group.Wait()
+		r.books.mu.Lock()
+		defer r.books.mu.Unlock()
+		for i := range tallies {
+			tallies[i].ran = r.books.foreign[tallies[i].name]
+		}
+		return tallies, errors.Join(errs...)
+	}
+}
+
+// segmentOf runs a foreign client once and adds to its tally.
+func (r *rig) segmentOf(ctx context.Context, f foreign, t *tallied) error {
+	body := filepath.Join(r.dir, "payload")
+	if err := os.WriteFile(body, []byte("payload"), 0o644); err != nil {
+		return err
+	}
+	out, err := r.output(ctx, f.argv("http://"+r.addr(f.proto)+"/", body, r.segment))
+	if err != nil {
+		return fmt.Errorf("%s: %w\n%s", f.name, err, out)
+	}
+	sent, lost, err := f.parse(out)
+	if err != nil {
+		return fmt.Errorf("%s: %w:\n%s", f.name, err, out)
+	}
+	t.sent += sent
+	t.lost += lost
+	return nil
+}
+
+// output runs a program on the clients' host and returns what it prints. Its exit
+// status is of no matter: some have one for losses.
+func (r *rig) output(ctx context.Context, argv []string) (string, error) {
+	cmd := exec.Command(argv[0], argv[1:]...)
+	cmd.Dir = r.dir
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := r.lab.Start("clients", cmd); err != nil {
+		return "", err
+	}
+	stop := context.AfterFunc(ctx, func() { cmd.Process.Kill() })
+	defer stop()
+	err := cmd.Wait()
+	if exit := new(exec.ExitError); errors.As(err, &exit) && exit.Exited() {
+		err = nil
+	}
+	return out.String(), errors.Join(err, ctx.Err())
+}
+
+// sum adds up the first group of all that matches.
+func sum(out, expr string) (n int) {
+	for _, m := range regexp.MustCompile(expr).FindAllStringSubmatch(out, -1) {
+		k, _ := strconv.Atoi(m[1])
+		n += k
+	}
+	return n
+}
+
+var errOutput = errors.New("not the output that was expected")
+
+func parseFortio(out string) (sent, lost int, err error) {
+	sent = sum(out, `(?m)^Code +-?\d+ : (\d+) \(`)
+	if sent == 0 {
+		return 0, 0, errOutput
+	}
+	return sent, sent - sum(out, `(?m)^Code +2\d\d : (\d+) \(`), nil
+}
+
+// parseWrk counts what wrk does not count as a request: those without an answer.
+func parseWrk(out string) (sent, lost int, err error) {
+	sent = sum(out, `(\d+) requests in `)
+	if sent == 0 {
+		return 0, 0, errOutput
+	}
+	without := sum(out, `Socket errors:.* connect (\d+)`) + sum(out, `Socket errors:.* read (\d+)`) +
+		sum(out, `Socket errors:.* write (\d+)`) + sum(out, `Socket errors:.* timeout (\d+)`)
+	return sent + without, without + sum(out, `Non-2xx or 3xx responses: (\d+)`), nil
+}
+
+func parseHey(out string) (sent, lost int, err error) {
+	ok, other := sum(out, `\[2\d\d\]\s+(\d+) responses`), sum(out, `\[[^2]\d\d\]\s+(\d+) responses`)
+	lost = other + sum(out, `(?m)^  \[(\d+)\]\t[^\n]*(?:http|dial)`)
+	if ok+lost == 0 {
+		return 0, 0, errOutput
+	}
+	return ok + lost, lost, nil
+}
+
+func parseH2load(out string) (sent, lost int, err error) {
+	sent = sum(out, `requests: (\d+) total`)
+	if sent == 0 {
+		return 0, 0, errOutput
+	}
+	return sent, sent - sum(out, `status codes: (\d+) 2xx`), nil
+}

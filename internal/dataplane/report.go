@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Lameduck Authors
+
+//go:build linux
+
+package main
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/lameduck-go/lameduck/internal/load"
+)
+
+// report prints the outcomes as tables.
+func report(out io.Writer, all []*outcome) {
+	table(out, "data plane\tstrategy\tended\tsent\tanswered\tlost\trefused\treset\tclosed\tgoaway\ttimeout\tstatus\ttruncated\tother\tnever ran\tinto the void\trun twice\texit median\tworst\t", all,
+		func(w io.Writer, o *outcome) {
+			b := o.balance
+			fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\t%d\t", o.plane, o.strategy, len(o.terminations), b.sent, b.answered, b.sent-b.answered)
+			for cause := load.Refused; cause < load.Causes; cause++ {
+				n := 0
+				for _, t := range o.books.kinds {
+					n += t.causes[cause]
+				}
+				fmt.Fprintf(w, "%d\t", n)
+			}
+			median, worst := o.exits()
+			fmt.Fprintf(w, "%d\t%d\t%d\t%.2fs\t%.2fs\t\n", b.neverRan, b.void, b.twice, median.Seconds(), worst.Seconds())
+		})
+	table(out, "lost of sent\t\t"+kindNames()+"\t", all, func(w io.Writer, o *outcome) {
+		fmt.Fprintf(w, "%s\t%s\t", o.plane, o.strategy)
+		for _, m := range mix {
+			t := o.books.kinds[m.kind.Name]
+			if t == nil {
+				t = new(tally)
+			}
+			fmt.Fprintf(w, "%d of %d\t", t.lost(), t.sent)
+		}
+		fmt.Fprintln(w)
+	})
+	foreignTable(out, all)
+	for _, o := range all {
+		if line := o.propagations(); line != "" {
+			fmt.Fprintln(out, line)
+		}
+		if lines := o.books.firstLosses(); len(lines) > 0 {
+			fmt.Fprintf(out, "%s, %s, first losses: %s\n", o.plane, o.strategy, strings.Join(lines, "; "))
+		}
+	}
+}
+
+func table(out io.Writer, head string, all []*outcome, row func(io.Writer, *outcome)) {
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(w, head)
+	for _, o := range all {
+		row(w, o)
+	}
+	w.Flush()
+	fmt.Fprintln(out)
+}
+
+func kindNames() string {
+	var names []string
+	for _, m := range mix {
+		names = append(names, m.kind.Name)
+	}
+	return strings.Join(names, "\t")
+}
+
+// foreignTable has what the clients of others say of themselves, and how many of
+// their requests the replicas have run.
+func foreignTable(out io.Writer, all []*outcome) {
+	with := slices.DeleteFunc(slices.Clone(all), func(o *outcome) bool { return len(o.foreign) == 0 })
+	if len(with) == 0 {
+		return
+	}
+	head := "lost of sent (ran)\t\t"
+	for _, t := range with[0].foreign {
+		head += t.name + "\t"
+	}
+	table(out, head, with, func(w io.Writer, o *outcome) {
+		fmt.Fprintf(w, "%s\t%s\t", o.plane, o.strategy)
+		for _, t := range o.foreign {
+			fmt.Fprintf(w, "%d of %d (%d)\t", t.lost, t.sent, t.ran)
+		}
+		fmt.Fprintln(w)
+	})
+}
+
+// exits returns the median and the longest time from a termination to the end of
+// the replica.
+func (o *outcome) exits() (median, worst time.Duration) {
+	all := make(map[int]time.Duration)
+	for i, t := range o.terminations {
+		all[i] = t.exit
+	}
+	sorted, n := slices.Sorted(maps.Values(all)), len(all)
+	return (sorted[(n-1)/2] + sorted[n/2]) / 2, sorted[n-1]
+}
+
+// propagations says how long it took to tell the plane, how often that was after
+// the accept window, and what was lost then.
+func (o *outcome) propagations() string {
+	var late, capped, lostLate, lostCapped int
+	var all []string
+	for _, t := range o.terminations {
+		all = append(all, fmt.Sprintf("%.1f", t.propagation.Seconds()))
+		switch {
+		case t.capped && (t.late || !newPlane(o.plane).told()):
+			capped++
+			lostCapped += t.lost
+		case t.late:
+			late++
+			lostLate += t.lost
+		}
+	}
+	if !newPlane(o.plane).told() {
+		return fmt.Sprintf("%s, %s: %d of %d accept windows reached the cap: %d lost in those", o.plane, o.strategy, capped, len(o.terminations), lostCapped)
+	}
+	return fmt.Sprintf("%s, %s: %d of %d removals were known after the cap: %d lost there; %d after the accept window otherwise: %d lost there; propagations %s s",
+		o.plane, o.strategy, capped, len(o.terminations), lostCapped, late, lostLate, strings.Join(all, " "))
+}
+
+// excused counts the losses of terminations whose accept window was at its cap:
+// nothing in the process can serve who comes after it.
+func (o *outcome) excused() (n int) {
+	for _, t := range o.terminations {
+		if t.capped {
+			n += t.lost
+		}
+	}
+	return n
+}
+
+// fault says what is wrong with an outcome: Lameduck has lost something, the
+// baseline nothing, or the books do not balance.
+func (o *outcome) fault() string {
+	lost, foreign := o.balance.sent-o.balance.answered, 0
+	for _, t := range o.foreign {
+		foreign += t.lost
+	}
+	switch {
+	case o.balance.orphans > 0:
+		return fmt.Sprintf("the books do not balance: %d requests are on one side only", o.balance.orphans)
+	case o.strategy == lameduck && lost > o.excused():
+		return fmt.Sprintf("%d lost", lost-o.excused())
+	case o.strategy == lameduck && o.excused() == 0 && foreign > 0:
+		return fmt.Sprintf("clients of others have lost %d", foreign)
+	case o.strategy == shutdown && lost == 0:
+		return "the baseline loses nothing, so this tests nothing"
+	}
+	return ""
+}

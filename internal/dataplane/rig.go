@@ -1,0 +1,314 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Lameduck Authors
+
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/lameduck-go/lameduck/internal/load"
+	"github.com/lameduck-go/lameduck/internal/netlab"
+)
+
+const (
+	replicas = 3
+	oneWay   = 500 * time.Microsecond // from host to host; client and replica are two apart
+
+	settle    = 500 * time.Millisecond // of load on all replicas before a termination
+	reachMax  = 30 * time.Second
+	loadAfter = time.Second // the last replica is gone
+)
+
+// A job is one data plane under load while replicas are terminated in one way.
+type job struct {
+	plane, strategy string
+	terminations    int
+	propagation     func(*rand.Rand) time.Duration
+	foreign         []foreign // clients of others that run beside our own
+	segment         time.Duration
+}
+
+// A rig is what a job runs on.
+type rig struct {
+	job
+	lab   *netlab.Lab
+	dir   string
+	plane plane
+	rand  *rand.Rand
+	books *books
+	count int // of replicas so far
+
+	mu  sync.Mutex
+	all []*process // guarded by mu
+}
+
+// A termination is the end of one replica.
+type termination struct {
+	begin, end  time.Time     // of what is counted for it
+	exit        time.Duration // until the replica was gone
+	propagation time.Duration // until the plane was told
+	late        bool          // that was after the replica's accept window
+	capped      bool          // the accept window was closed though new connections came
+	lost        int
+}
+
+// An outcome is what came of a job.
+type outcome struct {
+	job
+	terminations []termination
+	took         time.Duration
+	books        *books
+	balance      balance
+	foreign      []tallied
+}
+
+// hosts are the names of n hosts for replicas.
+func hosts(n int) (names []string) {
+	for i := range n {
+		names = append(names, fmt.Sprint("replica", i+1))
+	}
+	return names
+}
+
+// newRig makes the network, and puts the plane on its node.
+func newRig(j job, seed *rand.Rand, dir string, slots int) (*rig, error) {
+	r := &rig{job: j, rand: seed, books: newBooks(), plane: newPlane(j.plane)}
+	var err error
+	if r.dir, err = os.MkdirTemp(dir, j.plane); err != nil {
+		return nil, err
+	}
+	if err := os.Chmod(r.dir, 0o755); err != nil { // proxies may give up root
+		return nil, err
+	}
+	if r.lab, err = netlab.Open(oneWay, append([]string{"clients", "node"}, hosts(slots)...)...); err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+// close takes the rig down, and returns when the replicas are gone.
+func (r *rig) close() {
+	r.lab.Close()
+	for _, p := range r.all {
+		<-p.gone
+	}
+}
+
+// launch starts a replica and has the plane route to it.
+func (r *rig) launch(ctx context.Context, host string) (*process, error) {
+	r.mu.Lock()
+	r.count++
+	id := fmt.Sprint("replica ", r.count)
+	r.mu.Unlock()
+	p, err := launch(ctx, r.lab, host, r.strategy, id, r.books)
+	if p != nil {
+		r.mu.Lock()
+		r.all = append(r.all, p)
+		r.mu.Unlock()
+	}
+	if err != nil {
+		return nil, err
+	}
+	return p, r.plane.route(host)
+}
+
+// addr returns where clients find the plane.
+func (r *rig) addr(proto string) string { return r.lab.Addr("node") + ":" + r.plane.port(proto) }
+
+// run runs the job.
+func (j job) run(ctx context.Context, seed *rand.Rand, dir string) (o *outcome, err error) {
+	r, err := newRig(j, seed, dir, replicas)
+	if err != nil {
+		return nil, err
+	}
+	defer r.close()
+	defer func() {
+		if err != nil && ctx.Err() == nil {
+			log, _ := os.ReadFile(filepath.Join(r.dir, "log"))
+			err = fmt.Errorf("%w\n%s", err, log[max(0, len(log)-2000):])
+		}
+	}()
+	procs := make([]*process, replicas)
+	if err := r.plane.start(r.lab, r.dir, hosts(replicas)); err != nil {
+		return nil, err
+	}
+	for i, h := range hosts(replicas) {
+		if procs[i], err = r.launch(ctx, h); err != nil {
+			return nil, err
+		}
+	}
+	if err := r.warmUp(ctx, procs); err != nil {
+		return nil, err
+	}
+	o = &outcome{job: j, books: r.books}
+	begin := time.Now()
+	stop := r.load(ctx)
+	defer stop()
+	stopForeign := r.loadForeign(ctx)
+	defer stopForeign()
+	for i := range j.terminations {
+		t, err := r.replace(ctx, procs, i%replicas)
+		if err != nil {
+			return nil, err
+		}
+		o.terminations = append(o.terminations, t)
+	}
+	pause(ctx, loadAfter)
+	if o.foreign, err = stopForeign(); err != nil {
+		return nil, err
+	}
+	stop()
+	o.took = time.Since(begin)
+	if err := r.end(ctx, procs); err != nil {
+		return nil, err
+	}
+	o.balance = r.books.balance()
+	for i := range o.terminations {
+		t := &o.terminations[i]
+		if t.end = time.Now(); i+1 < len(o.terminations) {
+			t.end = o.terminations[i+1].begin
+		}
+		t.lost = r.books.between(t.begin, t.end)
+	}
+	return o, ctx.Err()
+}
+
+// warmUp returns when every replica has been reached through the plane.
+func (r *rig) warmUp(ctx context.Context, procs []*process) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, reachMax, errors.New("the plane does not reach every replica"))
+	defer cancel()
+	for _, proto := range []string{"", "h2c"} {
+		for good := 0; good < 10*replicas; {
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+			if r.probe(ctx, proto) != nil {
+				good = 0
+				pause(ctx, 50*time.Millisecond)
+			} else {
+				good++
+			}
+		}
+	}
+	for _, p := range procs {
+		for !isClosed(p.reached) {
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+			r.probe(ctx, "")
+		}
+	}
+	return nil
+}
+
+// replace terminates the replica of a slot and starts another in its place, once
+// the plane has been told as well. Until the new one serves, two do.
+func (r *rig) replace(ctx context.Context, procs []*process, slot int) (t termination, err error) {
+	old := procs[slot]
+	if err := old.await(ctx, old.reached, "to be reached"); err != nil {
+		return t, err
+	}
+	pause(ctx, settle)
+	if t, err = r.terminate(ctx, old); err != nil {
+		return t, err
+	}
+	if procs[slot], err = r.launch(ctx, old.host); err != nil {
+		return t, err
+	}
+	reached, cancel := context.WithTimeoutCause(ctx, reachMax, errors.New("the plane does not find it"))
+	defer cancel()
+	return t, procs[slot].await(reached, procs[slot].reached, "to be reached")
+}
+
+// terminate ends a replica as Kubernetes does: the control plane's word to the
+// plane and the kubelet's to the process go their ways side by side.
+func (r *rig) terminate(ctx context.Context, p *process) (termination, error) {
+	r.mu.Lock()
+	t := termination{begin: time.Now(), propagation: r.propagation(r.rand)}
+	r.mu.Unlock()
+	var both errgroup.Group
+	both.Go(func() error {
+		if r.strategy == preStop {
+			pause(ctx, preStopSleeps)
+		}
+		err := p.terminate(ctx)
+		t.exit = time.Since(t.begin)
+		return err
+	})
+	var unrouted time.Time
+	both.Go(func() error {
+		if !r.plane.told() {
+			return nil
+		}
+		pause(ctx, t.propagation)
+		err := r.plane.unroute(p.host)
+		unrouted = time.Now()
+		return err
+	})
+	if err := both.Wait(); err != nil {
+		return t, err
+	}
+	closed, quiet := p.window()
+	if closed.IsZero() {
+		closed = t.begin
+	}
+	t.late = r.plane.told() && unrouted.After(closed)
+	t.capped = r.strategy == lameduck && !quiet
+	return t, ctx.Err()
+}
+
+// end terminates what still runs; nobody asks it any more.
+func (r *rig) end(ctx context.Context, procs []*process) error {
+	var all errgroup.Group
+	for _, p := range procs {
+		all.Go(func() error { return p.terminate(ctx) })
+	}
+	return all.Wait()
+}
+
+// load starts our own clients. The function that it returns ends them, once they
+// have finished what they had begun, and may be called twice.
+func (r *rig) load(ctx context.Context) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	var group sync.WaitGroup
+	for _, m := range mix {
+		for range m.clients {
+			c := &load.Client{Kind: m.kind, Path: "/", Dial: r.dialer(m.kind.Proto), Record: r.books.client, Spread: time.Second}
+			group.Go(func() { c.Run(ctx) })
+		}
+	}
+	return func() {
+		cancel()
+		group.Wait()
+	}
+}
+
+func isClosed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
+
+// pause waits for d, or until ctx is done.
+func pause(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
