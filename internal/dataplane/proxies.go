@@ -15,17 +15,19 @@ import (
 // by the same in Lua; Caddy 2.6, which takes one failure for enough, by asking every
 // six seconds. None retries, and each keeps its connections to the replicas.
 
-const checkInterval = "2s"
-
 // haproxyConfig has HTTP/1.1 on port 80 and h2c on 81, on both sides. The idle
 // connections to replicas are for every client's requests, the first of a client
 // included, which HAProxy by default would not risk.
 func haproxyConfig(_ string, addrs []string) string {
-	var servers strings.Builder
+	var http1, http2 strings.Builder
 	for i, addr := range addrs {
-		fmt.Fprintf(&servers, "  server s%d %s:%s\n", i, addr, workPort)
+		fmt.Fprintf(&http1, "  server s%d %s:%s check\n", i, addr, workPort)
+		fmt.Fprintf(&http2, "  server s%d %s:%s proto h2 track http1/s%[1]d\n", i, addr, workPort)
 	}
-	return fmt.Sprintf(`
+	return fmt.Sprintf(haproxyTemplate, probePort, &http1, &http2)
+}
+
+const haproxyTemplate = `
 defaults
   mode http
   timeout connect 5s
@@ -34,7 +36,7 @@ defaults
   retries 0
   http-reuse always
   option httpchk GET /readyz
-  default-server check port %[1]s inter %[2]s fall 3 rise 2
+  default-server port %s inter 2s fall 3 rise 2
 frontend http1
   bind :80
   default_backend http1
@@ -42,12 +44,11 @@ frontend http2
   bind :81 proto h2
   default_backend http2
 backend http1
-%[3]sbackend http2
-  default-server proto h2 check-proto h1
-%[3]s`, probePort, checkInterval, servers.String())
-}
+%sbackend http2
+%s`
 
-// caddyConfig has HTTP/1.1 on port 80 and h2c on 81, on both sides.
+// caddyConfig has HTTP/1.1 on port 80 and h2c on 81, on both sides. Its checks speak
+// what it speaks for the clients, so they go where the work is done.
 func caddyConfig(_ string, addrs []string) string {
 	site := func(port, scheme string) string {
 		var to []string
@@ -59,16 +60,14 @@ http://:%s {
 	reverse_proxy %s {
 		lb_policy random
 		health_uri /readyz
-		health_port %s
 		health_interval 6s
 		health_timeout 2s
 	}
 }
-`, port, strings.Join(to, " "), probePort)
+`, port, strings.Join(to, " "))
 	}
 	return `{
 	admin off
-	persist_config off
 	auto_https off
 	servers {
 		protocols h1 h2c

@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"github.com/lameduck-go/lameduck/lifecycle"
+	"github.com/lameduck-go/lameduck/probes"
 )
 
 // What ends a replica.
@@ -49,23 +50,28 @@ const (
 func replica(strategy string) {
 	slog.SetDefault(slog.New(slog.NewJSONHandler(os.Stdout, nil)))
 	s := &service{id: os.Getenv(idEnv), events: os.NewFile(eventsFD, "events")}
-	srv := &http.Server{Addr: ":" + workPort, Handler: s, Protocols: new(http.Protocols)}
+	mux := http.NewServeMux()
+	mux.Handle("/", s)
+	srv := &http.Server{Addr: ":" + workPort, Handler: mux, Protocols: new(http.Protocols)}
 	srv.Protocols.SetHTTP1(true)
 	srv.Protocols.SetUnencryptedHTTP2(true)
 	if strategy == lameduck {
+		registry := new(probes.Registry)
+		registry.Mount(mux) // for those who ask where the work is
 		lifecycle.Main(&lifecycle.App{
+			Probes:     registry,
 			ProbeAddr:  ":" + probePort,
 			Components: []lifecycle.Component{lifecycle.HTTP("http", srv)},
 		})
 	}
-	if err := naive(strategy, srv); err != nil {
+	if err := naive(strategy, srv, mux); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
 }
 
 // naive serves without the library.
-func naive(strategy string, srv *http.Server) error {
+func naive(strategy string, srv *http.Server, mux *http.ServeMux) error {
 	ctx := context.Background()
 	if strategy != exit {
 		var stop context.CancelFunc
@@ -73,13 +79,13 @@ func naive(strategy string, srv *http.Server) error {
 		defer stop()
 	}
 	var leaving atomic.Bool
-	probes := &http.Server{Addr: ":" + probePort, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	mux.HandleFunc("/readyz", func(w http.ResponseWriter, r *http.Request) {
 		if leaving.Load() {
 			w.WriteHeader(http.StatusServiceUnavailable)
 		}
-	})}
+	})
 	failed := make(chan error, 2)
-	for _, srv := range []*http.Server{srv, probes} {
+	for _, srv := range []*http.Server{srv, {Addr: ":" + probePort, Handler: mux}} {
 		l, err := net.Listen("tcp", srv.Addr)
 		if err != nil {
 			return err

@@ -87,6 +87,10 @@ func foreignTable(out io.Writer, all []*outcome) {
 	table(out, head, with, func(w io.Writer, o *outcome) {
 		fmt.Fprintf(w, "%s\t%s\t", o.plane, o.strategy)
 		for _, t := range o.foreign {
+			if t.absent {
+				fmt.Fprint(w, "-\t")
+				continue
+			}
 			fmt.Fprintf(w, "%d of %d (%d)\t", t.lost, t.sent, t.ran)
 		}
 		fmt.Fprintln(w)

@@ -23,6 +23,7 @@ import (
 
 const (
 	replicas = 3
+	spares   = 3                      // hosts without a replica: one is left alone until every plane has noticed
 	oneWay   = 500 * time.Microsecond // from host to host; client and replica are two apart
 
 	settle    = 500 * time.Millisecond // of load on all replicas before a termination
@@ -47,7 +48,8 @@ type rig struct {
 	plane plane
 	rand  *rand.Rand
 	books *books
-	count int // of replicas so far
+	spare []string // hosts without a replica, the longest so first
+	count int      // of replicas so far
 
 	mu  sync.Mutex
 	all []*process // guarded by mu
@@ -91,6 +93,9 @@ func newRig(j job, seed *rand.Rand, dir string, slots int) (*rig, error) {
 	if err := os.Chmod(r.dir, 0o755); err != nil { // proxies may give up root
 		return nil, err
 	}
+	if err := os.WriteFile(filepath.Join(r.dir, payload), []byte("payload"), 0o644); err != nil {
+		return nil, err
+	}
 	if r.lab, err = netlab.Open(oneWay, append([]string{"clients", "node"}, hosts(slots)...)...); err != nil {
 		return nil, err
 	}
@@ -128,7 +133,7 @@ func (r *rig) addr(proto string) string { return r.lab.Addr("node") + ":" + r.pl
 
 // run runs the job.
 func (j job) run(ctx context.Context, seed *rand.Rand, dir string) (o *outcome, err error) {
-	r, err := newRig(j, seed, dir, replicas)
+	r, err := newRig(j, seed, dir, replicas+spares)
 	if err != nil {
 		return nil, err
 	}
@@ -136,14 +141,16 @@ func (j job) run(ctx context.Context, seed *rand.Rand, dir string) (o *outcome, 
 	defer func() {
 		if err != nil && ctx.Err() == nil {
 			log, _ := os.ReadFile(filepath.Join(r.dir, "log"))
-			err = fmt.Errorf("%w\n%s", err, log[max(0, len(log)-2000):])
+			err = fmt.Errorf("%w\n%s", err, log[max(0, len(log)-1000):])
 		}
 	}()
 	procs := make([]*process, replicas)
-	if err := r.plane.start(r.lab, r.dir, hosts(replicas)); err != nil {
+	all := hosts(replicas + spares)
+	if err := r.plane.start(r.lab, r.dir, all); err != nil {
 		return nil, err
 	}
-	for i, h := range hosts(replicas) {
+	r.spare = all[replicas:]
+	for i, h := range all[:replicas] {
 		if procs[i], err = r.launch(ctx, h); err != nil {
 			return nil, err
 		}
@@ -158,8 +165,8 @@ func (j job) run(ctx context.Context, seed *rand.Rand, dir string) (o *outcome, 
 	stopForeign := r.loadForeign(ctx)
 	defer stopForeign()
 	for i := range j.terminations {
-		t, err := r.replace(ctx, procs, i%replicas)
-		if err != nil {
+		var t termination
+		if procs[i%replicas], t, err = r.replace(ctx, procs[i%replicas]); err != nil {
 			return nil, err
 		}
 		o.terminations = append(o.terminations, t)
@@ -212,23 +219,22 @@ func (r *rig) warmUp(ctx context.Context, procs []*process) error {
 	return nil
 }
 
-// replace terminates the replica of a slot and starts another in its place, once
-// the plane has been told as well. Until the new one serves, two do.
-func (r *rig) replace(ctx context.Context, procs []*process, slot int) (t termination, err error) {
-	old := procs[slot]
-	if err := old.await(ctx, old.reached, "to be reached"); err != nil {
-		return t, err
-	}
+// replace terminates a replica, once all are reached, and starts another on a spare
+// host at the same moment, as a ReplicaSet does for a pod that is deleted. It
+// returns when the one is gone, and the plane told, and the other reached.
+func (r *rig) replace(ctx context.Context, old *process) (next *process, t termination, err error) {
 	pause(ctx, settle)
-	if t, err = r.terminate(ctx, old); err != nil {
-		return t, err
+	host := r.spare[0]
+	r.spare = append(r.spare[1:], old.host)
+	both, bothCtx := errgroup.WithContext(ctx)
+	both.Go(func() (err error) { t, err = r.terminate(bothCtx, old); return err })
+	both.Go(func() (err error) { next, err = r.launch(bothCtx, host); return err })
+	if err := both.Wait(); err != nil {
+		return nil, t, err
 	}
-	if procs[slot], err = r.launch(ctx, old.host); err != nil {
-		return t, err
-	}
-	reached, cancel := context.WithTimeoutCause(ctx, reachMax, errors.New("the plane does not find it"))
+	ctx, cancel := context.WithTimeoutCause(ctx, reachMax, errors.New("the plane does not find it"))
 	defer cancel()
-	return t, procs[slot].await(reached, procs[slot].reached, "to be reached")
+	return next, t, next.await(ctx, next.reached, "to be reached")
 }
 
 // terminate ends a replica as Kubernetes does: the control plane's word to the
