@@ -6,12 +6,13 @@
 # make bench     what it costs, each figure beside its rival in the same run
 # make long      200 terminations of examples/chi, and 100 of examples/more/grpc
 # make losses    200 terminations in each cell of the table of losses; an hour
+# make dataplane replicas end behind nftables, HAProxy, nginx and Caddy; takes root
 # make demo      the main job: a rolling update that loses nothing
 # make fmt       format and modernize
 
 STATICCHECK = go tool -modfile=internal/tools/go.mod staticcheck
 
-.PHONY: all lint test bench long losses demo fmt
+.PHONY: all lint test bench long losses dataplane demo fmt
 
 all: lint test
 
@@ -45,6 +46,9 @@ losses:
 long:
 	LAMEDUCK_TERMINATIONS=200 go test -count=1 -timeout 60m -run 'TestChiRolls' -v ./examples/...
 	cd examples/more && LAMEDUCK_TERMINATIONS=100 go test -count=1 -timeout 60m -run 'TestRoll' -v ./grpc
+
+dataplane:
+	internal/dataplane/run
 
 demo:
 	go run ./examples/rollout

@@ -86,15 +86,23 @@ func (a *article) run(ctx context.Context, seed *rand.Rand, dir string) error {
 }
 
 // articleLines are what the article quotes of fortio's output, and how many sockets
-// it has used.
-var articleLines = regexp.MustCompile(`(?m)^(# target 99\.9%.*|Sockets used.*|Code +-?\d+ : .*|All done.*)$`)
+// it has used. Of the percentiles it is the first that is about calls.
+var articleLines = []*regexp.Regexp{
+	regexp.MustCompile(`(?m)^# target 99\.9%.*$`),
+	regexp.MustCompile(`(?m)^Sockets used.*$`),
+	regexp.MustCompile(`(?m)^Code +-1 : .*$`),
+	regexp.MustCompile(`(?m)^Code +\d.*$`),
+	regexp.MustCompile(`(?m)^All done.*$`),
+}
 
 func (a *article) print(w io.Writer) {
-	fmt.Fprintf(w, "%s: fortio %s\n", a.strategy, strings.Join(a.argv("")[1:], " "))
-	for _, line := range articleLines.FindAllString(a.out, -1) {
-		fmt.Fprintln(w, "   ", line)
+	fmt.Fprintf(w, "%s: fortio %s\n", a.strategy, strings.TrimSpace(strings.Join(a.argv("")[1:], " ")))
+	for _, line := range articleLines {
+		if s := line.FindString(a.out); s != "" {
+			fmt.Fprintln(w, "   ", s)
+		}
 	}
-	fmt.Fprintf(w, "    rollout %.1f s\n", a.rollout.Seconds())
+	fmt.Fprintf(w, "    rollout %.1f s\n\n", a.rollout.Seconds())
 }
 
 // lost returns how many calls fortio says have failed.

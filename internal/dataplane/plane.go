@@ -32,6 +32,9 @@ type plane interface {
 
 	// port returns that of the node for a protocol, "h2c" or HTTP/1.1.
 	port(proto string) string
+
+	// wait returns when nothing of the plane runs any more.
+	wait()
 }
 
 // newPlane returns a plane by its name.
@@ -50,6 +53,28 @@ func newPlane(name string) plane {
 }
 
 var planes = []string{"nftables", "haproxy", "nginx", "caddy"}
+
+// needs are the files without which a plane cannot be had, or programs.
+var needs = map[string][]string{
+	"nftables": {"nft"},
+	"haproxy":  {"haproxy"},
+	"nginx":    {"nginx", "/usr/lib/nginx/modules/ngx_http_lua_module.so"},
+	"caddy":    {"caddy"},
+}
+
+// installed reports whether a plane can be had.
+func installed(plane string) bool {
+	for _, need := range needs[plane] {
+		_, err := os.Stat(need)
+		if !filepath.IsAbs(need) {
+			_, err = exec.LookPath(need)
+		}
+		if err != nil {
+			return false
+		}
+	}
+	return true
+}
 
 // The nftables plane is what kube-proxy makes of a NodePort service: each new
 // connection is given to an endpoint at random, and conntrack keeps it there, whether
@@ -136,11 +161,13 @@ func (n *nftables) change(f func(hosts []string) []string) error {
 
 func (*nftables) told() bool         { return true }
 func (*nftables) port(string) string { return "80" }
+func (*nftables) wait()              {}
 
 // A proxy is a reverse proxy of others, which asks each replica for its readiness.
 type proxy struct {
 	command []string // the name of the file that config returns follows
 	config  func(dir string, addrs []string) string
+	running sync.WaitGroup
 }
 
 func (p *proxy) start(lab *netlab.Lab, dir string, hosts []string) error {
@@ -163,13 +190,14 @@ func (p *proxy) start(lab *netlab.Lab, dir string, hosts []string) error {
 	if err := lab.Start("node", cmd); err != nil {
 		return err
 	}
-	go cmd.Wait()
+	p.running.Go(func() { cmd.Wait() })
 	return nil
 }
 
 func (*proxy) route(string) error   { return nil }
 func (*proxy) unroute(string) error { return nil }
 func (*proxy) told() bool           { return false }
+func (p *proxy) wait()              { p.running.Wait() }
 
 func (*proxy) port(proto string) string {
 	if proto == "h2c" {

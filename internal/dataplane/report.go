@@ -8,7 +8,6 @@ package main
 import (
 	"fmt"
 	"io"
-	"maps"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -22,7 +21,7 @@ func report(out io.Writer, all []*outcome) {
 	table(out, "data plane\tstrategy\tended\tsent\tanswered\tlost\trefused\treset\tclosed\tgoaway\ttimeout\tstatus\ttruncated\tother\tnever ran\tinto the void\trun twice\texit median\tworst\t", all,
 		func(w io.Writer, o *outcome) {
 			b := o.balance
-			fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\t%d\t", o.plane, o.strategy, len(o.terminations), b.sent, b.answered, b.sent-b.answered)
+			fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\t%d\t", o.name, o.strategy, len(o.terminations), b.sent, b.answered, b.sent-b.answered)
 			for cause := load.Refused; cause < load.Causes; cause++ {
 				n := 0
 				for _, t := range o.books.kinds {
@@ -34,7 +33,7 @@ func report(out io.Writer, all []*outcome) {
 			fmt.Fprintf(w, "%d\t%d\t%d\t%.2fs\t%.2fs\t\n", b.neverRan, b.void, b.twice, median.Seconds(), worst.Seconds())
 		})
 	table(out, "lost of sent\t\t"+kindNames()+"\t", all, func(w io.Writer, o *outcome) {
-		fmt.Fprintf(w, "%s\t%s\t", o.plane, o.strategy)
+		fmt.Fprintf(w, "%s\t%s\t", o.name, o.strategy)
 		for _, m := range mix {
 			t := o.books.kinds[m.kind.Name]
 			if t == nil {
@@ -46,11 +45,11 @@ func report(out io.Writer, all []*outcome) {
 	})
 	foreignTable(out, all)
 	for _, o := range all {
-		if line := o.propagations(); line != "" {
-			fmt.Fprintln(out, line)
+		if newPlane(o.plane).told() || o.strategy == lameduck {
+			fmt.Fprintln(out, o.windows())
 		}
 		if lines := o.books.firstLosses(); len(lines) > 0 {
-			fmt.Fprintf(out, "%s, %s, first losses: %s\n", o.plane, o.strategy, strings.Join(lines, "; "))
+			fmt.Fprintf(out, "%s, %s, first losses: %s\n", o.name, o.strategy, strings.Join(lines, "; "))
 		}
 	}
 }
@@ -85,7 +84,7 @@ func foreignTable(out io.Writer, all []*outcome) {
 		head += t.name + "\t"
 	}
 	table(out, head, with, func(w io.Writer, o *outcome) {
-		fmt.Fprintf(w, "%s\t%s\t", o.plane, o.strategy)
+		fmt.Fprintf(w, "%s\t%s\t", o.name, o.strategy)
 		for _, t := range o.foreign {
 			if t.absent {
 				fmt.Fprint(w, "-\t")
@@ -100,23 +99,27 @@ func foreignTable(out io.Writer, all []*outcome) {
 // exits returns the median and the longest time from a termination to the end of
 // the replica.
 func (o *outcome) exits() (median, worst time.Duration) {
-	all := make(map[int]time.Duration)
-	for i, t := range o.terminations {
-		all[i] = t.exit
-	}
-	sorted, n := slices.Sorted(maps.Values(all)), len(all)
-	return (sorted[(n-1)/2] + sorted[n/2]) / 2, sorted[n-1]
+	return spread(o.terminations, func(t termination) time.Duration { return t.exit })
 }
 
-// propagations says how long it took to tell the plane, how often that was after
-// the accept window, and what was lost then.
-func (o *outcome) propagations() string {
-	var late, capped, lostLate, lostCapped int
-	var all []string
+// spread returns the median and the longest of the times that f returns.
+func spread(all []termination, f func(termination) time.Duration) (median, worst time.Duration) {
+	var times []time.Duration
+	for _, t := range all {
+		times = append(times, f(t))
+	}
+	slices.Sort(times)
+	n := len(times)
+	return (times[(n-1)/2] + times[n/2]) / 2, times[n-1]
+}
+
+// windows says how the accept windows have ended, how long it took to tell the
+// plane, and what was lost when that took longer.
+func (o *outcome) windows() string {
+	var capped, lostCapped, late, lostLate int
 	for _, t := range o.terminations {
-		all = append(all, fmt.Sprintf("%.1f", t.propagation.Seconds()))
 		switch {
-		case t.capped && (t.late || !newPlane(o.plane).told()):
+		case t.capped:
 			capped++
 			lostCapped += t.lost
 		case t.late:
@@ -124,11 +127,14 @@ func (o *outcome) propagations() string {
 			lostLate += t.lost
 		}
 	}
-	if !newPlane(o.plane).told() {
-		return fmt.Sprintf("%s, %s: %d of %d accept windows reached the cap: %d lost in those", o.plane, o.strategy, capped, len(o.terminations), lostCapped)
+	n := len(o.terminations)
+	line := fmt.Sprintf("%s, %s: ", o.name, o.strategy)
+	if newPlane(o.plane).told() {
+		median, worst := spread(o.terminations, func(t termination) time.Duration { return t.propagation })
+		line += fmt.Sprintf("propagation %.1f s at the median, %.1f s at worst; %d of %d were told after the replica had closed its listener: %d lost there; ",
+			median.Seconds(), worst.Seconds(), late, n, lostLate)
 	}
-	return fmt.Sprintf("%s, %s: %d of %d removals were known after the cap: %d lost there; %d after the accept window otherwise: %d lost there; propagations %s s",
-		o.plane, o.strategy, capped, len(o.terminations), lostCapped, late, lostLate, strings.Join(all, " "))
+	return line + fmt.Sprintf("in %d of %d the accept window was closed by its cap: %d lost there", capped, n, lostCapped)
 }
 
 // excused counts the losses of terminations whose accept window was at its cap:

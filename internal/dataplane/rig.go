@@ -33,6 +33,7 @@ const (
 
 // A job is one data plane under load while replicas are terminated in one way.
 type job struct {
+	name            string // of the row; that of the plane, or more
 	plane, strategy string
 	terminations    int
 	propagation     func(*rand.Rand) time.Duration
@@ -102,9 +103,10 @@ func newRig(j job, seed *rand.Rand, dir string, slots int) (*rig, error) {
 	return r, nil
 }
 
-// close takes the rig down, and returns when the replicas are gone.
+// close takes the rig down, and returns when all that ran there is gone.
 func (r *rig) close() {
 	r.lab.Close()
+	r.plane.wait()
 	for _, p := range r.all {
 		<-p.gone
 	}

@@ -12,8 +12,10 @@ import (
 	"io"
 	"math"
 	"math/rand/v2"
+	"os"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -55,9 +57,9 @@ func parse(args []string, out io.Writer) (config, error) {
 	}
 	f.IntVar(&c.terminations, "terminations", 2, "`number` of replicas that Lameduck takes down on each data plane")
 	f.IntVar(&c.naive, "naive", 2, "`number` of replicas that each other strategy takes down there")
-	f.IntVar(&c.parallel, "parallel", 6, "`number` of rigs at work at once")
+	f.IntVar(&c.parallel, "parallel", 13, "`number` of rigs at work at once")
 	f.Uint64Var(&c.seed, "seed", rand.Uint64N(1e6), "`number` that the propagation delays are drawn from")
-	f.DurationVar(&c.article, "article", 30*time.Second, "`time` for which fortio runs in the article's experiment")
+	f.DurationVar(&c.article, "article", 26*time.Second, "`time` for which fortio runs in the article's experiment")
 	f.StringVar(&c.fortio, "fortio", "fortio", "fortio's `program`")
 	list(&c.parts, "parts", allParts, "what to run")
 	list(&c.planes, "planes", planes, "data planes")
@@ -71,8 +73,8 @@ func parse(args []string, out io.Writer) (config, error) {
 		return c, fmt.Errorf("unexpected argument %q", f.Arg(0))
 	case c.terminations < 1 || c.naive < 1 || c.parallel < 1:
 		return c, fmt.Errorf("a number below 1")
-	case c.article < 10*time.Second:
-		return c, fmt.Errorf("-article %v: want 10s or more", c.article)
+	case c.article < preStopSleeps+4*time.Second:
+		return c, fmt.Errorf("-article %v: want 24s or more", c.article)
 	}
 	return c, nil
 }
@@ -97,15 +99,27 @@ func fixed(d time.Duration) func(*rand.Rand) time.Duration {
 
 // beyondCap is a propagation that the accept window, which ends at half of the
 // drain's time, does not wait for.
-const beyondCap = 20 * time.Second
+const beyondCap = 25 * time.Second
+
+// requiredEnv, set to "required", makes it an error that something is not installed.
+const requiredEnv = "LAMEDUCK_CLIENTS"
 
 // run does all that the config asks for and prints what came of it.
 func run(ctx context.Context, c config, out io.Writer) (int, error) {
 	there, missing := available(foreigners(c.fortio), c.clients)
+	c.planes = slices.DeleteFunc(c.planes, func(p string) bool {
+		if !installed(p) {
+			missing = append(missing, p)
+		}
+		return !installed(p)
+	})
 	fmt.Fprintf(out, "seed %d; %d replicas, %v from host to host, so a round trip to a replica takes %v; propagation log-normal, p50 %v, p99 %v\n",
 		c.seed, replicas, oneWay, 4*oneWay, propagationP50, propagationP99)
 	if len(missing) > 0 {
 		fmt.Fprintf(out, "not installed, and so left out: %s\n", strings.Join(missing, ", "))
+		if os.Getenv(requiredEnv) == "required" {
+			return 0, fmt.Errorf("something is not installed, and %s=required", requiredEnv)
+		}
 	}
 	var code int
 	if slices.Contains(c.parts, "article") {
@@ -115,26 +129,43 @@ func run(ctx context.Context, c config, out io.Writer) (int, error) {
 		}
 		code = max(code, lost)
 	}
-	jobs := c.jobs(there)
+	jobs, out := c.jobs(there), &serial{w: out}
 	outcomes := make([]*outcome, len(jobs))
 	err := c.each(ctx, len(jobs), func(ctx context.Context, i int, seed *rand.Rand) (err error) {
 		outcomes[i], err = jobs[i].run(ctx, seed, c.dir)
 		if err != nil {
-			return fmt.Errorf("%s, %s: %w", jobs[i].plane, jobs[i].strategy, err)
+			return fmt.Errorf("%s, %s: %w", jobs[i].name, jobs[i].strategy, err)
 		}
+		o := outcomes[i]
+		fmt.Fprintf(out, "%s, %s: done in %.0f s, %d ended, %d lost of %d\n",
+			o.name, o.strategy, o.took.Seconds(), len(o.terminations), o.balance.sent-o.balance.answered, o.balance.sent)
 		return nil
 	})
 	if err != nil {
 		return 0, err
 	}
-	report(out, outcomes)
+	if len(outcomes) > 0 {
+		report(out, outcomes)
+	}
 	for _, o := range outcomes {
 		if fault := o.fault(); fault != "" {
-			fmt.Fprintf(out, "FAIL: %s, %s: %s\n", o.plane, o.strategy, fault)
+			fmt.Fprintf(out, "FAIL: %s, %s: %s\n", o.name, o.strategy, fault)
 			code = 1
 		}
 	}
 	return code, nil
+}
+
+// A serial writer is for several goroutines.
+type serial struct {
+	mu sync.Mutex
+	w  io.Writer // guarded by mu
+}
+
+func (s *serial) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.w.Write(p)
 }
 
 // each calls f for 0 to n-1, so many at once as the config says. Each has random
@@ -160,7 +191,7 @@ func (c config) jobs(there []foreign) (jobs []job) {
 	if slices.Contains(c.parts, "planes") {
 		for _, s := range order {
 			for _, p := range c.planes {
-				j := job{plane: p, strategy: s, terminations: c.naive, propagation: drawn, foreign: there, segment: 10 * time.Second}
+				j := job{name: p, plane: p, strategy: s, terminations: c.naive, propagation: drawn, foreign: there, segment: 10 * time.Second}
 				if s == lameduck {
 					j.terminations = c.terminations
 				}
@@ -168,8 +199,9 @@ func (c config) jobs(there []foreign) (jobs []job) {
 			}
 		}
 	}
-	if slices.Contains(c.parts, "beyond") {
-		jobs = append(jobs, job{plane: "nftables", strategy: lameduck, terminations: 1, propagation: fixed(beyondCap)})
+	if slices.Contains(c.parts, "beyond") && slices.Contains(c.planes, "nftables") {
+		jobs = append(jobs, job{name: fmt.Sprint("nftables, ", beyondCap), plane: "nftables", strategy: lameduck,
+			terminations: 1, propagation: fixed(beyondCap)})
 	}
 	return jobs
 }
@@ -187,7 +219,7 @@ func (c config) runArticle(ctx context.Context, there []foreign, out io.Writer) 
 	for _, options := range [][]string{nil, {"-stdclient", "-payload", "body"}} {
 		for _, s := range []string{exit, shutdown, preStop, lameduck} {
 			all = append(all, &article{strategy: s, fortio: c.fortio, options: options, length: c.article,
-				warmUp: min(10*time.Second, (c.article-preStopSleeps)/3), propagation: drawn})
+				warmUp: min(10*time.Second, (c.article-preStopSleeps)/2), propagation: drawn})
 		}
 	}
 	err = c.each(ctx, len(all), func(ctx context.Context, i int, seed *rand.Rand) error { return all[i].run(ctx, seed, c.dir) })

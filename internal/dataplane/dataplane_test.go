@@ -1,0 +1,325 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Lameduck Authors
+
+//go:build linux
+
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/lameduck-go/lameduck/internal/load"
+)
+
+const (
+	programEnv = "DATAPLANE_TEST_PROGRAM" // makes the test binary the program
+	limit      = 60 * time.Second         // after which a test that waits has failed
+)
+
+func TestMain(m *testing.M) {
+	if os.Getenv(programEnv) != "" {
+		main()
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// program returns the rig's command. It is skipped where the rig would be.
+func program(t *testing.T, args ...string) *exec.Cmd {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("takes root")
+	}
+	if _, err := os.Stat("/dev/net/tun"); err != nil {
+		t.Skip(err)
+	}
+	if !installed("nftables") {
+		t.Skip("nft is not installed")
+	}
+	cmd := exec.Command(os.Args[0], args...)
+	cmd.Env = append(os.Environ(), programEnv+"=1", "TMPDIR="+t.TempDir(), requiredEnv+"=")
+	return cmd
+}
+
+// small is the least there is to do.
+var small = []string{"-parts", "planes", "-planes", "nftables", "-strategies", "shutdown,lameduck", "-clients", "", "-terminations", "1", "-naive", "1"}
+
+func TestRig(t *testing.T) {
+	t.Parallel()
+	out, err := program(t, append(small, "-seed", "1")...).CombinedOutput()
+	assert.NoError(t, err, "%s", out)
+	assert.Contains(t, string(out), "nftables, lameduck: done")
+	assert.Contains(t, string(out), ", 1 ended, 0 lost of ")
+	assert.NotContains(t, string(out), "FAIL")
+}
+
+// left returns the processes that have the directory of an enclosure in their
+// environment, and the namespaces that they are in.
+func inside(dir string) (pids []string, namespaces map[string]bool) {
+	namespaces = make(map[string]bool)
+	files, _ := filepath.Glob("/proc/[0-9]*/environ")
+	for _, f := range files {
+		env, _ := os.ReadFile(f)
+		if !bytes.Contains(env, []byte(insideEnv+"="+dir)) {
+			continue
+		}
+		pids = append(pids, filepath.Base(filepath.Dir(f)))
+		for _, ns := range []string{"net", "pid", "mnt"} {
+			if name, err := os.Readlink(filepath.Join(filepath.Dir(f), "ns", ns)); err == nil {
+				namespaces[name] = true
+			}
+		}
+	}
+	return pids, namespaces
+}
+
+// held returns those of the namespaces that some process is in.
+func held(namespaces map[string]bool) (names []string) {
+	links, _ := filepath.Glob("/proc/[0-9]*/ns/*")
+	for _, link := range links {
+		if name, err := os.Readlink(link); err == nil && namespaces[name] {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// Whatever ends a rig, nothing of it is left: no process, no namespace, and so no
+// rule, and no file but, after a SIGKILL, an empty directory.
+func TestNothingIsLeft(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		args   []string
+		signal syscall.Signal
+		path   string // goes before PATH
+		status int
+	}{
+		{name: "SIGINT", args: small, signal: syscall.SIGINT, status: 3},
+		{name: "SIGTERM", args: small, signal: syscall.SIGTERM, status: 3},
+		{name: "SIGKILL", args: small, signal: syscall.SIGKILL, status: -1},
+		{name: "nft fails", args: small, path: failing(t, "nft"), status: 3},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			cmd := program(t, tt.args...)
+			cmd.Env = append(cmd.Env, "PATH="+tt.path+":"+os.Getenv("PATH"))
+			stdout, err := cmd.StdoutPipe()
+			require.NoError(t, err)
+			var stderr bytes.Buffer
+			cmd.Stderr = &stderr
+			require.NoError(t, cmd.Start())
+			defer cmd.Process.Kill()
+			lines := bufio.NewScanner(stdout)
+			require.True(t, lines.Scan(), "it says its seed first")
+			dir := enclosure(t, cmd)
+			_, outer := inside("\x00") // none
+			namespaces := outer
+			if tt.signal != 0 {
+				// Replicas of both rigs, and what was started to set them up.
+				require.Eventually(t, func() bool {
+					var pids []string
+					pids, namespaces = inside(dir)
+					return len(pids) >= 1+2*replicas
+				}, limit, 10*time.Millisecond)
+				// The enclosure, and in each of two rigs the replicas' hosts at least.
+				require.GreaterOrEqual(t, len(namespaces), 3+2*replicas)
+				require.NoError(t, cmd.Process.Signal(tt.signal))
+			}
+			rest, err := io.ReadAll(stdout)
+			assert.NoError(t, err)
+			err = cmd.Wait()
+			var exit *exec.ExitError
+			require.True(t, errors.As(err, &exit), "%v\n%s%s", err, rest, &stderr)
+			assert.Equal(t, tt.status, exit.ExitCode(), "%s", &stderr)
+			assert.Eventually(t, func() bool {
+				pids, _ := inside(dir)
+				return len(pids) == 0 && len(held(namespaces)) == 0
+			}, limit, 10*time.Millisecond)
+			files, _ := os.ReadDir(dir)
+			assert.Empty(t, files)
+			if tt.signal != syscall.SIGKILL {
+				assert.NoDirExists(t, dir)
+			}
+		})
+	}
+}
+
+// failing returns a directory with a program that fails.
+func failing(t *testing.T, name string) string {
+	dir := t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte("#!/bin/sh\necho no such rule >&2\nexit 1\n"), 0o755))
+	return dir
+}
+
+// enclosure returns the directory of the enclosure that a command has made.
+func enclosure(t *testing.T, cmd *exec.Cmd) string {
+	t.Helper()
+	for _, env := range cmd.Env {
+		if tmp, ok := strings.CutPrefix(env, "TMPDIR="); ok {
+			dirs, err := filepath.Glob(filepath.Join(tmp, "dataplane*"))
+			require.NoError(t, err)
+			require.Len(t, dirs, 1)
+			return dirs[0]
+		}
+	}
+	panic("no TMPDIR")
+}
+
+func TestPropagation(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 1))
+	var all []time.Duration
+	for range 100_000 {
+		all = append(all, drawn(r))
+	}
+	slices.Sort(all)
+	assert.InDelta(t, propagationP50.Seconds(), all[len(all)/2].Seconds(), 0.05)
+	assert.InDelta(t, propagationP99.Seconds(), all[len(all)*99/100].Seconds(), 0.3)
+	assert.Equal(t, beyondCap, fixed(beyondCap)(r))
+}
+
+func TestBooks(t *testing.T) {
+	b := newBooks()
+	at := time.Now()
+	client := func(id uint64, cause load.Cause) {
+		r := load.Result{Kind: load.Kind{Name: "POST"}, ID: id, Cause: cause, Start: at, Latency: time.Second}
+		if cause != load.OK {
+			r.Err = io.EOF
+		}
+		b.client(r)
+	}
+	server := func(events ...string) {
+		for _, e := range events {
+			b.server(e)
+		}
+	}
+	const id = "000000000000000"
+	client(1, load.OK)
+	server("+"+id+"1", "-"+id+"1")
+	client(2, load.Refused) // never ran
+	client(3, load.Closed)  // into the void
+	server("+"+id+"3", "-"+id+"3")
+	client(4, load.Reset) // cut while it ran
+	server("+" + id + "4")
+	client(5, load.OK) // twice
+	server("+"+id+"5", "+"+id+"5", "-"+id+"5")
+	assert.Equal(t, balance{sent: 5, answered: 2, neverRan: 1, void: 1, twice: 1}, b.balance())
+
+	client(6, load.OK)     // by nobody
+	server("+" + id + "7") // not sent
+	assert.Equal(t, 2, b.balance().orphans)
+
+	server("+wrk", "-wrk", "+", "")
+	assert.Equal(t, map[string]int{"wrk": 1, "": 1}, b.foreign)
+	assert.Equal(t, 3, b.between(at, at.Add(2*time.Second)))
+	assert.Zero(t, b.between(at, at.Add(time.Second)))
+	assert.Equal(t, []string{"POST: EOF"}, b.firstLosses())
+	assert.Equal(t, 3, b.kinds["POST"].lost())
+}
+
+// What is here of each client's output are the lines that are read.
+func TestForeignOutput(t *testing.T) {
+	for _, tt := range []struct {
+		name       string
+		parse      func(string) (sent, lost int, err error)
+		out        string
+		sent, lost int
+	}{
+		{"fortio", parseFortio, "Code  -1 : 7 (0.1 %)\nCode 200 : 5541 (99.7 %)\nCode 503 : 10 (0.2 %)\n", 5558, 17},
+		{"wrk", parseWrk, "  350 requests in 10.01s, 47.16KB read\n  Socket errors: connect 3, read 2, write 1, timeout 4\n  Non-2xx or 3xx responses: 5\n", 360, 15},
+		{"hey", parseHey, "Status code distribution:\n  [200]\t169 responses\n  [502]\t3 responses\n\nError distribution:\n" +
+			"  [2]\tPost \"http://10.77.0.2:80/\": dial tcp 10.77.0.2:80: connect: connection refused\n", 174, 5},
+		{"h2load", parseH2load, "requests: 60 total, 19 started, 19 done, 18 succeeded, 42 failed, 41 errored, 0 timeout\n" +
+			"status codes: 18 2xx, 0 3xx, 0 4xx, 1 5xx\n", 19, 1},
+	} {
+		sent, lost, err := tt.parse(tt.out)
+		assert.NoError(t, err, tt.name)
+		assert.Equal(t, []int{tt.sent, tt.lost}, []int{sent, lost}, tt.name)
+		_, _, err = tt.parse("usage: ...")
+		assert.ErrorIs(t, err, errOutput, tt.name)
+	}
+}
+
+func TestArticleIsPrintedAsTheArticleDoes(t *testing.T) {
+	a := &article{strategy: shutdown, length: time.Minute, rollout: 2800 * time.Millisecond, out: `
+# target 99.9% 0.906417
+Error cases : count 7 avg 0.01
+# target 99.9% 0.0232843
+# Socket and IP used for each connection:
+Sockets used: 18 (for perfect keepalive, would be 8)
+Code  -1 : 7 (0.1 %)
+Code 200 : 7210 (99.9 %)
+All done 7217 calls (plus 8 warmup) 66.5 ms avg, 120.2 qps
+`}
+	var out bytes.Buffer
+	a.print(&out)
+	assert.Equal(t, `shutdown: fortio load -a -c 8 -qps 1000 -t 1m0s
+    # target 99.9% 0.906417
+    Sockets used: 18 (for perfect keepalive, would be 8)
+    Code  -1 : 7 (0.1 %)
+    Code 200 : 7210 (99.9 %)
+    All done 7217 calls (plus 8 warmup) 66.5 ms avg, 120.2 qps
+    rollout 2.8 s
+
+`, out.String())
+	assert.Equal(t, 7, a.lost())
+}
+
+func TestFault(t *testing.T) {
+	lost := func(n int) balance { return balance{sent: 100, answered: 100 - n} }
+	for _, tt := range []struct {
+		name string
+		o    outcome
+		want string
+	}{
+		{"nothing lost", outcome{job: job{strategy: lameduck}, balance: lost(0)}, ""},
+		{"lost", outcome{job: job{strategy: lameduck}, balance: lost(2)}, "2 lost"},
+		{"lost after the cap", outcome{job: job{strategy: lameduck}, balance: lost(2), terminations: []termination{{capped: true, late: true, lost: 2}}}, ""},
+		{"told after a quiet window", outcome{job: job{strategy: lameduck}, balance: lost(2), terminations: []termination{{late: true, lost: 2}}}, "2 lost"},
+		{"elsewhere as well", outcome{job: job{strategy: lameduck}, balance: lost(3), terminations: []termination{{capped: true, lost: 2}, {lost: 1}}}, "1 lost"},
+		{"foreign", outcome{job: job{strategy: lameduck}, balance: lost(0), foreign: []tallied{{lost: 1}}}, "clients of others have lost 1"},
+		{"the baseline", outcome{job: job{strategy: shutdown}, balance: lost(9)}, ""},
+		{"the baseline loses nothing", outcome{job: job{strategy: shutdown}, balance: lost(0)}, "the baseline loses nothing, so this tests nothing"},
+		{"the sleep may", outcome{job: job{strategy: sleep}, balance: lost(0)}, ""},
+		{"books", outcome{job: job{strategy: sleep}, balance: balance{orphans: 1}}, "the books do not balance: 1 requests are on one side only"},
+	} {
+		assert.Equal(t, tt.want, tt.o.fault(), tt.name)
+	}
+}
+
+func TestWindows(t *testing.T) {
+	o := outcome{job: job{name: "nftables", plane: "nftables", strategy: lameduck}, terminations: []termination{
+		{propagation: time.Second}, {propagation: 2 * time.Second, late: true, lost: 1}, {propagation: 25 * time.Second, late: true, capped: true, lost: 9},
+	}}
+	assert.Equal(t, "nftables, lameduck: propagation 2.0 s at the median, 25.0 s at worst; "+
+		"1 of 3 were told after the replica had closed its listener: 1 lost there; "+
+		"in 1 of 3 the accept window was closed by its cap: 9 lost there", o.windows())
+	o.plane = "caddy"
+	assert.Equal(t, "nftables, lameduck: in 1 of 3 the accept window was closed by its cap: 9 lost there", o.windows())
+}
+
+func TestFlags(t *testing.T) {
+	c, err := parse([]string{"-planes", "caddy,nginx", "-clients", ""}, io.Discard)
+	require.NoError(t, err)
+	assert.Equal(t, []string{"caddy", "nginx"}, c.planes)
+	assert.Empty(t, c.clients)
+	assert.Equal(t, allParts, c.parts)
+	for _, args := range [][]string{{"-planes", "apache"}, {"-terminations", "0"}, {"-article", "20s"}, {"now"}} {
+		_, err := parse(args, io.Discard)
+		assert.Error(t, err, args)
+	}
+}
