@@ -51,6 +51,11 @@ func report(out io.Writer, all []*outcome) {
 		if lines := o.books.firstLosses(); len(lines) > 0 {
 			fmt.Fprintf(out, "%s, %s, first losses: %s\n", o.name, o.strategy, strings.Join(lines, "; "))
 		}
+		for _, t := range o.foreign {
+			if t.odd != "" {
+				fmt.Fprintf(out, "%s, %s, %s gave up: %s\n", o.name, o.strategy, t.name, t.odd)
+			}
+		}
 	}
 }
 

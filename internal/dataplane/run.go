@@ -7,6 +7,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -107,7 +108,7 @@ const requiredEnv = "LAMEDUCK_CLIENTS"
 // run does all that the config asks for and prints what came of it.
 func run(ctx context.Context, c config, out io.Writer) (int, error) {
 	there, missing := available(foreigners(c.fortio), c.clients)
-	c.planes = slices.DeleteFunc(c.planes, func(p string) bool {
+	c.planes = slices.DeleteFunc(slices.Clone(c.planes), func(p string) bool {
 		if !installed(p) {
 			missing = append(missing, p)
 		}
@@ -129,21 +130,7 @@ func run(ctx context.Context, c config, out io.Writer) (int, error) {
 		}
 		code = max(code, lost)
 	}
-	jobs, out := c.jobs(there), &serial{w: out}
-	outcomes := make([]*outcome, len(jobs))
-	err := c.each(ctx, len(jobs), func(ctx context.Context, i int, seed *rand.Rand) (err error) {
-		outcomes[i], err = jobs[i].run(ctx, seed, c.dir)
-		if err != nil {
-			return fmt.Errorf("%s, %s: %w", jobs[i].name, jobs[i].strategy, err)
-		}
-		o := outcomes[i]
-		fmt.Fprintf(out, "%s, %s: done in %.0f s, %d ended, %d lost of %d\n",
-			o.name, o.strategy, o.took.Seconds(), len(o.terminations), o.balance.sent-o.balance.answered, o.balance.sent)
-		return nil
-	})
-	if err != nil {
-		return 0, err
-	}
+	outcomes, err := c.runJobs(ctx, c.jobs(there), &serial{w: out})
 	if len(outcomes) > 0 {
 		report(out, outcomes)
 	}
@@ -153,7 +140,28 @@ func run(ctx context.Context, c config, out io.Writer) (int, error) {
 			code = 1
 		}
 	}
-	return code, nil
+	return code, err
+}
+
+// runJobs returns what came of the jobs, and the errors of those that could not be
+// done: one takes minutes, and the others are worth having.
+func (c config) runJobs(ctx context.Context, jobs []job, out io.Writer) (done []*outcome, err error) {
+	outcomes, errs := make([]*outcome, len(jobs)), make([]error, len(jobs))
+	c.each(ctx, len(jobs), func(ctx context.Context, i int, seed *rand.Rand) error {
+		o, err := jobs[i].run(ctx, seed, c.dir)
+		if err != nil {
+			errs[i] = fmt.Errorf("%s, %s: %w", jobs[i].name, jobs[i].strategy, err)
+			return nil
+		}
+		outcomes[i] = o
+		fmt.Fprintf(out, "%s, %s: done in %.0f s, %d ended, %d lost of %d\n",
+			o.name, o.strategy, o.took.Seconds(), len(o.terminations), o.balance.sent-o.balance.answered, o.balance.sent)
+		return nil
+	})
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	return slices.DeleteFunc(outcomes, func(o *outcome) bool { return o == nil }), errors.Join(errs...)
 }
 
 // A serial writer is for several goroutines.
