@@ -6,7 +6,6 @@
 package main
 
 import (
-	"fmt"
 	"strconv"
 	"sync"
 	"time"
@@ -148,16 +147,15 @@ func (b *books) between(begin, end time.Time) (n int) {
 	return n
 }
 
-// firstLosses names the first loss of each kind.
-func (b *books) firstLosses() (lines []string) {
+// firstLosses returns the first losses of each kind, so many at most.
+func (b *books) firstLosses(perKind int) (first []loss) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	seen := make(map[string]bool)
+	seen := make(map[string]int)
 	for _, l := range b.losses {
-		if !seen[l.kind] {
-			seen[l.kind] = true
-			lines = append(lines, fmt.Sprintf("%s: %v", l.kind, l.err))
+		if seen[l.kind]++; seen[l.kind] <= perKind {
+			first = append(first, l)
 		}
 	}
-	return lines
+	return first
 }

@@ -226,7 +226,8 @@ func TestBooks(t *testing.T) {
 	assert.Equal(t, map[string]int{"wrk": 1, "": 1}, b.foreign)
 	assert.Equal(t, 3, b.between(at, at.Add(2*time.Second)))
 	assert.Zero(t, b.between(at, at.Add(time.Second)))
-	assert.Equal(t, []string{"POST: EOF"}, b.firstLosses())
+	assert.Equal(t, []loss{{at.Add(time.Second), "POST", io.EOF}}, b.firstLosses(1))
+	assert.Len(t, b.firstLosses(10), 3)
 	assert.Equal(t, 3, b.kinds["POST"].lost())
 }
 
@@ -309,6 +310,31 @@ func TestWindows(t *testing.T) {
 		"in 1 of 3 the accept window was closed by its cap: 9 lost there", o.windows())
 	o.plane = "caddy"
 	assert.Equal(t, "nftables, lameduck: in 1 of 3 the accept window was closed by its cap: 9 lost there", o.windows())
+}
+
+func TestLossLines(t *testing.T) {
+	at := time.Now().Add(-time.Minute)
+	o := outcome{job: job{strategy: sleep}, books: newBooks(), terminations: []termination{
+		{begin: at.Add(time.Second)}, {begin: at.Add(10 * time.Second), exit: 5 * time.Second},
+	}}
+	for _, l := range []load.Result{
+		{Kind: load.Kind{Name: "GET"}, Start: at},
+		{Kind: load.Kind{Name: "POST"}, Start: at.Add(13 * time.Second), Latency: 250 * time.Millisecond},
+		{Kind: load.Kind{Name: "POST"}, Start: at.Add(14 * time.Second)},
+	} {
+		l.Cause, l.Err = load.Closed, io.EOF
+		o.books.client(l)
+	}
+	want := []string{
+		"GET, before the first termination: EOF",
+		"POST, 3.250 s after termination 2 began, whose replica took 5.000 s to leave: EOF",
+		"POST, 4.000 s after termination 2 began, whose replica took 5.000 s to leave: EOF",
+	}
+	assert.Equal(t, want[:2], o.lossLines())
+	o.strategy = lameduck
+	assert.Equal(t, want, o.lossLines())
+	o.settle()
+	assert.Equal(t, []int{0, 2}, []int{o.terminations[0].lost, o.terminations[1].lost})
 }
 
 func TestFlags(t *testing.T) {

@@ -16,22 +16,25 @@ import (
 	"github.com/lameduck-go/lameduck/internal/load"
 )
 
+const outcomeHead = "data plane\tstrategy\tended\tsent\tanswered\tlost\t" +
+	"refused\treset\tclosed\tgoaway\ttimeout\tstatus\ttruncated\tother\t" + // load.Causes
+	"never ran\tinto the void\trun twice\texit median\tworst\t"
+
 // report prints the outcomes as tables.
 func report(out io.Writer, all []*outcome) {
-	table(out, "data plane\tstrategy\tended\tsent\tanswered\tlost\trefused\treset\tclosed\tgoaway\ttimeout\tstatus\ttruncated\tother\tnever ran\tinto the void\trun twice\texit median\tworst\t", all,
-		func(w io.Writer, o *outcome) {
-			b := o.balance
-			fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\t%d\t", o.name, o.strategy, len(o.terminations), b.sent, b.answered, b.sent-b.answered)
-			for cause := load.Refused; cause < load.Causes; cause++ {
-				n := 0
-				for _, t := range o.books.kinds {
-					n += t.causes[cause]
-				}
-				fmt.Fprintf(w, "%d\t", n)
+	table(out, outcomeHead, all, func(w io.Writer, o *outcome) {
+		b := o.balance
+		fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\t%d\t", o.name, o.strategy, len(o.terminations), b.sent, b.answered, b.sent-b.answered)
+		for cause := load.Refused; cause < load.Causes; cause++ {
+			n := 0
+			for _, t := range o.books.kinds {
+				n += t.causes[cause]
 			}
-			median, worst := o.exits()
-			fmt.Fprintf(w, "%d\t%d\t%d\t%.2fs\t%.2fs\t\n", b.neverRan, b.void, b.twice, median.Seconds(), worst.Seconds())
-		})
+			fmt.Fprintf(w, "%d\t", n)
+		}
+		median, worst := o.exits()
+		fmt.Fprintf(w, "%d\t%d\t%d\t%.2fs\t%.2fs\t\n", b.neverRan, b.void, b.twice, median.Seconds(), worst.Seconds())
+	})
 	table(out, "lost of sent\t\t"+kindNames()+"\t", all, func(w io.Writer, o *outcome) {
 		fmt.Fprintf(w, "%s\t%s\t", o.name, o.strategy)
 		for _, m := range mix {
@@ -48,8 +51,8 @@ func report(out io.Writer, all []*outcome) {
 		if newPlane(o.plane).told() || o.strategy == lameduck {
 			fmt.Fprintln(out, o.windows())
 		}
-		if lines := o.books.firstLosses(); len(lines) > 0 {
-			fmt.Fprintf(out, "%s, %s, first losses: %s\n", o.name, o.strategy, strings.Join(lines, "; "))
+		for _, line := range o.lossLines() {
+			fmt.Fprintf(out, "%s, %s, loss: %s\n", o.name, o.strategy, line)
 		}
 		for _, t := range o.foreign {
 			if t.odd != "" {
@@ -84,11 +87,11 @@ func foreignTable(out io.Writer, all []*outcome) {
 	if len(with) == 0 {
 		return
 	}
-	head := "lost of sent (ran)\t\t"
+	names := []string{"lost of sent (ran)", ""}
 	for _, t := range with[0].foreign {
-		head += t.name + "\t"
+		names = append(names, t.name)
 	}
-	table(out, head, with, func(w io.Writer, o *outcome) {
+	table(out, strings.Join(names, "\t")+"\t", with, func(w io.Writer, o *outcome) {
 		fmt.Fprintf(w, "%s\t%s\t", o.name, o.strategy)
 		for _, t := range o.foreign {
 			if t.absent {
@@ -140,6 +143,25 @@ func (o *outcome) windows() string {
 			median.Seconds(), worst.Seconds(), late, n, lostLate)
 	}
 	return line + fmt.Sprintf("in %d of %d the accept window was closed by its cap: %d lost there", capped, n, lostCapped)
+}
+
+// lossLines names the first loss of each kind, or, since each is of interest there,
+// the first ten with Lameduck, and when they were.
+func (o *outcome) lossLines() (lines []string) {
+	perKind := 1
+	if o.strategy == lameduck {
+		perKind = 10
+	}
+	for _, l := range o.books.firstLosses(perKind) {
+		when := "before the first termination"
+		for i, t := range o.terminations {
+			if !l.at.Before(t.begin) {
+				when = fmt.Sprintf("%.3f s after termination %d began, whose replica took %.3f s to leave", l.at.Sub(t.begin).Seconds(), i+1, t.exit.Seconds())
+			}
+		}
+		lines = append(lines, fmt.Sprintf("%s, %s: %v", l.kind, when, l.err))
+	}
+	return lines
 }
 
 // excused counts the losses of terminations whose accept window was at its cap:

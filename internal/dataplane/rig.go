@@ -58,12 +58,12 @@ type rig struct {
 
 // A termination is the end of one replica.
 type termination struct {
-	begin, end  time.Time     // of what is counted for it
+	begin       time.Time
 	exit        time.Duration // until the replica was gone
 	propagation time.Duration // until the plane was told
 	late        bool          // that was after the replica's accept window
 	capped      bool          // the accept window was closed though new connections came
-	lost        int
+	lost        int           // until the next one
 }
 
 // An outcome is what came of a job.
@@ -140,25 +140,10 @@ func (j job) run(ctx context.Context, seed *rand.Rand, dir string) (o *outcome, 
 		return nil, err
 	}
 	defer r.close()
-	defer func() {
-		if err != nil && ctx.Err() == nil {
-			log, _ := os.ReadFile(filepath.Join(r.dir, "log"))
-			err = fmt.Errorf("%w\n%s", err, log[max(0, len(log)-1000):])
-		}
-	}()
-	procs := make([]*process, replicas)
-	all := hosts(replicas + spares)
-	if err := r.plane.start(r.lab, r.dir, all); err != nil {
-		return nil, err
-	}
-	r.spare = all[replicas:]
-	for i, h := range all[:replicas] {
-		if procs[i], err = r.launch(ctx, h); err != nil {
-			return nil, err
-		}
-	}
-	if err := r.warmUp(ctx, procs); err != nil {
-		return nil, err
+	procs, err := r.begin(ctx)
+	if err != nil {
+		log, _ := os.ReadFile(filepath.Join(r.dir, "log"))
+		return nil, fmt.Errorf("%w\n%s", err, log[max(0, len(log)-1000):])
 	}
 	o = &outcome{job: j, books: r.books}
 	begin := time.Now()
@@ -182,15 +167,38 @@ func (j job) run(ctx context.Context, seed *rand.Rand, dir string) (o *outcome, 
 	if err := r.end(ctx, procs); err != nil {
 		return nil, err
 	}
-	o.balance = r.books.balance()
-	for i := range o.terminations {
-		t := &o.terminations[i]
-		if t.end = time.Now(); i+1 < len(o.terminations) {
-			t.end = o.terminations[i+1].begin
-		}
-		t.lost = r.books.between(t.begin, t.end)
-	}
+	o.settle()
 	return o, ctx.Err()
+}
+
+// settle closes the books, and puts each loss down to the termination that was
+// under way or had been the last.
+func (o *outcome) settle() {
+	o.balance = o.books.balance()
+	for i := range o.terminations {
+		end := time.Now()
+		if i+1 < len(o.terminations) {
+			end = o.terminations[i+1].begin
+		}
+		o.terminations[i].lost = o.books.between(o.terminations[i].begin, end)
+	}
+}
+
+// begin starts the plane and the first replicas, and returns when all are reached.
+func (r *rig) begin(ctx context.Context) (procs []*process, err error) {
+	all := hosts(replicas + spares)
+	if err := r.plane.start(r.lab, r.dir, all); err != nil {
+		return nil, err
+	}
+	r.spare = all[replicas:]
+	for _, h := range all[:replicas] {
+		p, err := r.launch(ctx, h)
+		if err != nil {
+			return nil, err
+		}
+		procs = append(procs, p)
+	}
+	return procs, r.warmUp(ctx, procs)
 }
 
 // warmUp returns when every replica has been reached through the plane.
