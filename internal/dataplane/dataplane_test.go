@@ -294,6 +294,9 @@ func TestFault(t *testing.T) {
 		{"foreign", outcome{job: job{strategy: lameduck}, balance: lost(0), foreign: []tallied{{lost: 1}}}, "clients of others have lost 1"},
 		{"the baseline", outcome{job: job{strategy: shutdown}, balance: lost(9)}, ""},
 		{"the baseline loses nothing", outcome{job: job{strategy: shutdown}, balance: lost(0)}, "the baseline loses nothing, so this tests nothing"},
+		{"beyond", outcome{job: job{strategy: lameduck, beyond: true}, balance: lost(2), terminations: []termination{{capped: true, lost: 2}}}, ""},
+		{"beyond and nothing lost", outcome{job: job{strategy: lameduck, beyond: true}, balance: lost(0), terminations: []termination{{capped: true}}},
+			"a propagation beyond the cap loses nothing, so this tests nothing"},
 		{"the sleep may", outcome{job: job{strategy: sleep}, balance: lost(0)}, ""},
 		{"books", outcome{job: job{strategy: sleep}, balance: balance{orphans: 1}}, "the books do not balance: 1 requests are on one side only"},
 	} {

@@ -35,7 +35,7 @@ type process struct {
 
 	mu     sync.Mutex // guards what follows
 	closed time.Time  // when its accept window was closed; zero: it never said
-	quiet  bool       // the window ended because nobody came any more
+	capped bool       // though new connections came
 }
 
 // launch starts a replica on a host, and waits until it says that it has started.
@@ -98,7 +98,7 @@ func (p *process) instants(lines *bufio.Scanner) {
 		var line struct {
 			Instant string
 			Time    time.Time
-			Report  struct{ Quiet bool }
+			Report  struct{ Quiet *bool }
 		}
 		if json.Unmarshal(lines.Bytes(), &line) != nil {
 			continue
@@ -110,7 +110,7 @@ func (p *process) instants(lines *bufio.Scanner) {
 		case "AcceptWindowClosed":
 			p.closed = line.Time
 		case "Drained":
-			p.quiet = line.Report.Quiet
+			p.capped = line.Report.Quiet != nil && !*line.Report.Quiet
 		}
 		p.mu.Unlock()
 	}
@@ -143,10 +143,10 @@ func (p *process) terminate(ctx context.Context) error {
 	}
 }
 
-// window returns when the accept window was closed, and whether that was because
-// nobody came any more.
-func (p *process) window() (closed time.Time, quiet bool) {
+// window returns when the accept window was closed, and whether that was by its
+// cap, though new connections came.
+func (p *process) window() (closed time.Time, capped bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.closed, p.quiet
+	return p.closed, p.capped
 }

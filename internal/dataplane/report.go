@@ -175,8 +175,8 @@ func (o *outcome) excused() (n int) {
 	return n
 }
 
-// fault says what is wrong with an outcome: Lameduck has lost something, the
-// baseline nothing, or the books do not balance.
+// fault says what is wrong with an outcome: Lameduck has lost something, what has to
+// lose nothing, or the books do not balance.
 func (o *outcome) fault() string {
 	lost, foreign := o.balance.sent-o.balance.answered, 0
 	for _, t := range o.foreign {
@@ -189,6 +189,8 @@ func (o *outcome) fault() string {
 		return fmt.Sprintf("%d lost", lost-o.excused())
 	case o.strategy == lameduck && o.excused() == 0 && foreign > 0:
 		return fmt.Sprintf("clients of others have lost %d", foreign)
+	case o.beyond && o.excused() == 0:
+		return "a propagation beyond the cap loses nothing, so this tests nothing"
 	case o.strategy == shutdown && lost == 0:
 		return "the baseline loses nothing, so this tests nothing"
 	}

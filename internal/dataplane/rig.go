@@ -37,6 +37,7 @@ type job struct {
 	plane, strategy string
 	terminations    int
 	propagation     func(*rand.Rand) time.Duration
+	beyond          bool      // the propagation is beyond the cap, so that something must be lost
 	foreign         []foreign // clients of others that run beside our own
 	segment         time.Duration
 }
@@ -62,7 +63,7 @@ type termination struct {
 	exit        time.Duration // until the replica was gone
 	propagation time.Duration // until the plane was told
 	late        bool          // that was after the replica's accept window
-	capped      bool          // the accept window was closed though new connections came
+	capped      bool          // the accept window was closed by its cap
 	lost        int           // until the next one
 }
 
@@ -275,12 +276,12 @@ func (r *rig) terminate(ctx context.Context, p *process) (termination, error) {
 	if err := both.Wait(); err != nil {
 		return t, err
 	}
-	closed, quiet := p.window()
+	closed, capped := p.window()
 	if closed.IsZero() {
 		closed = t.begin
 	}
 	t.late = r.plane.told() && unrouted.After(closed)
-	t.capped = r.strategy == lameduck && !quiet
+	t.capped = capped
 	return t, ctx.Err()
 }
 

@@ -209,7 +209,7 @@ func (c config) jobs(there []foreign) (jobs []job) {
 	}
 	if slices.Contains(c.parts, "beyond") && slices.Contains(c.planes, "nftables") {
 		jobs = append(jobs, job{name: fmt.Sprint("nftables, ", beyondCap), plane: "nftables", strategy: lameduck,
-			terminations: 1, propagation: fixed(beyondCap)})
+			terminations: 1, propagation: fixed(beyondCap), beyond: true})
 	}
 	return jobs
 }
