@@ -58,6 +58,19 @@ func TestADeviceIsPolled(t *testing.T) {
 	}
 }
 
+func TestOpen(t *testing.T) {
+	New(t, 0, "a") // skips where there is none
+	lab, err := Open(0, "a", "b")
+	require.NoError(t, err)
+	assert.Equal(t, "10.77.0.2", lab.Addr("b"))
+	lab.Close()
+	assert.ErrorIs(t, lab.Do("a", func() error { panic("called") }), os.ErrClosed)
+
+	lab, err = Open(0, "a", "a")
+	assert.EqualError(t, err, `netlab: two hosts of the name "a"`)
+	assert.Nil(t, lab)
+}
+
 func TestAdd(t *testing.T) {
 	lab := New(t, 0, "a")
 	assert.EqualError(t, lab.add("a"), `netlab: two hosts of the name "a"`)
