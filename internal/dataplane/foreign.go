@@ -40,6 +40,9 @@ type tallied struct {
 // payload is the file that the clients of others have their body from.
 const payload = "payload"
 
+// segmentMore is how much longer than it should a segment may take.
+const segmentMore = 20 * time.Second
+
 // foreigners are all of them. Their rates are low: they share two cores with what
 // they load. (h2load has an option for the rate, with which it sends nothing more on
 // a connection after the one that was closed.)
@@ -125,14 +128,16 @@ func (r *rig) loadForeign(ctx context.Context) (stop func() ([]tallied, error)) 
 
 // segmentOf runs a foreign client once and adds to its tally.
 func (r *rig) segmentOf(ctx context.Context, f foreign, t *tallied) error {
-	out, err := r.output(ctx, f.argv("http://"+r.addr(f.proto)+"/", filepath.Join(r.dir, payload), r.segment))
-	if err != nil {
+	bounded, cancel := context.WithTimeout(ctx, r.segment+segmentMore)
+	defer cancel()
+	out, err := r.output(bounded, f.argv("http://"+r.addr(f.proto)+"/", filepath.Join(r.dir, payload), r.segment))
+	if err != nil && (ctx.Err() != nil || bounded.Err() == nil) {
 		return fmt.Errorf("%s: %w\n%s", f.name, err, out)
 	}
 	sent, lost, err := f.parse(out)
 	if err != nil {
 		// A segment that did not come about, because of a first connection that
-		// was refused, say.
+		// was refused, say, or that had no end.
 		sent, lost = 1, 1
 		t.odd = strings.TrimSpace(out[max(0, len(out)-200):])
 	}
