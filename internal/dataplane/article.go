@@ -28,7 +28,8 @@ type article struct {
 	propagation func(*rand.Rand) time.Duration
 
 	out     string
-	rollout time.Duration // from the first new replica until the last old one was gone
+	rollout time.Duration   // from the first new replica until the last old one was gone
+	told    []time.Duration // the propagation of each removal
 }
 
 const articlePath = "/?bytes=27800&ms=15"
@@ -70,19 +71,29 @@ func (a *article) run(ctx context.Context, seed *rand.Rand, dir string) error {
 	})
 	all.Go(func() error {
 		pause(ctx, a.warmUp)
-		begin := time.Now()
-		var ends errgroup.Group
-		for i, p := range old {
-			if _, err := r.launch(ctx, slots[replicas+i]); err != nil {
-				return err
-			}
-			ends.Go(func() error { _, err := r.terminate(ctx, p); return err })
-		}
-		err := ends.Wait()
-		a.rollout = time.Since(begin)
-		return err
+		return a.roll(ctx, r, old, slots[replicas:])
 	})
 	return all.Wait()
+}
+
+// roll replaces the old replicas by new ones on other hosts.
+func (a *article) roll(ctx context.Context, r *rig, old []*process, hosts []string) error {
+	begin := time.Now()
+	ended := make([]termination, len(old))
+	ends, ctx := errgroup.WithContext(ctx)
+	for i, p := range old {
+		if _, err := r.launch(ctx, hosts[i]); err != nil {
+			ends.Go(func() error { return err })
+			break
+		}
+		ends.Go(func() (err error) { ended[i], err = r.terminate(ctx, p); return err })
+	}
+	err := ends.Wait()
+	for _, t := range ended {
+		a.told = append(a.told, t.propagation)
+		a.rollout = max(a.rollout, t.begin.Add(t.exit).Sub(begin))
+	}
+	return err
 }
 
 // articleLines are what the article quotes of fortio's output, and how many sockets
@@ -102,7 +113,11 @@ func (a *article) print(w io.Writer) {
 			fmt.Fprintln(w, "   ", s)
 		}
 	}
-	fmt.Fprintf(w, "    rollout %.1f s\n\n", a.rollout.Seconds())
+	fmt.Fprintf(w, "    rollout %.1f s; the node was told of the removals after", a.rollout.Seconds())
+	for _, d := range a.told {
+		fmt.Fprintf(w, " %.1f", d.Seconds())
+	}
+	fmt.Fprint(w, " s\n\n")
 }
 
 // lost returns how many calls fortio says have failed.

@@ -255,7 +255,7 @@ func TestForeignOutput(t *testing.T) {
 }
 
 func TestArticleIsPrintedAsTheArticleDoes(t *testing.T) {
-	a := &article{strategy: shutdown, length: time.Minute, rollout: 2800 * time.Millisecond, out: `
+	a := &article{strategy: shutdown, length: time.Minute, rollout: 2800 * time.Millisecond, told: []time.Duration{1500 * time.Millisecond, 6800 * time.Millisecond}, out: `
 # target 99.9% 0.906417
 Error cases : count 7 avg 0.01
 # target 99.9% 0.0232843
@@ -273,7 +273,7 @@ All done 7217 calls (plus 8 warmup) 66.5 ms avg, 120.2 qps
     Code  -1 : 7 (0.1 %)
     Code 200 : 7210 (99.9 %)
     All done 7217 calls (plus 8 warmup) 66.5 ms avg, 120.2 qps
-    rollout 2.8 s
+    rollout 2.8 s; the node was told of the removals after 1.5 6.8 s
 
 `, out.String())
 	assert.Equal(t, 7, a.lost())

@@ -145,11 +145,11 @@ func (o *outcome) windows() string {
 	return line + fmt.Sprintf("in %d of %d the accept window was closed by its cap: %d lost there", capped, n, lostCapped)
 }
 
-// lossLines names the first loss of each kind, or, since each is of interest there,
-// the first ten with Lameduck, and when they were.
+// lossLines names the first loss of each kind, or the first ten with Lameduck, which
+// is not to have any, and when they were.
 func (o *outcome) lossLines() (lines []string) {
 	perKind := 1
-	if o.strategy == lameduck {
+	if o.strategy == lameduck && !o.beyond {
 		perKind = 10
 	}
 	for _, l := range o.books.firstLosses(perKind) {

@@ -230,7 +230,10 @@ func (c config) runArticle(ctx context.Context, there []foreign, out io.Writer) 
 				warmUp: min(10*time.Second, (c.article-preStopSleeps)/2), propagation: drawn})
 		}
 	}
-	err = c.each(ctx, len(all), func(ctx context.Context, i int, seed *rand.Rand) error { return all[i].run(ctx, seed, c.dir) })
+	err = c.each(ctx, len(all), func(ctx context.Context, i int, _ *rand.Rand) error {
+		// The strategies have the same propagation, to be compared.
+		return all[i].run(ctx, rand.New(rand.NewPCG(c.seed, uint64(len(all[i].options)))), c.dir)
+	})
 	if err != nil {
 		return 0, err
 	}
