@@ -285,10 +285,15 @@ func (r *Registry) publishLocked(now time.Time) {
 }
 
 // news reports whether who watches has to look again: because something is
-// answered otherwise, or will be so before the time that is known of.
+// answered otherwise, or will be so before the time that is known of. If that time
+// is over, who watches may have seen what came after it, which is in no snapshot.
+// That is asked of the clock, now that the results are stored that s is of.
 func (s *snapshot) news(before *snapshot) bool {
 	for k, v := range s.verdicts {
 		b := before.verdicts[k]
+		if !b.until.IsZero() && time.Since(b.until) >= 0 {
+			return true
+		}
 		if v.grade != b.grade || v.line != b.line || !earliest(v.until, b.until).Equal(b.until) {
 			return true
 		}

@@ -98,6 +98,26 @@ func TestWatchSeesThatAResultHasExpired(t *testing.T) {
 	})
 }
 
+func TestWatchSeesThatALateHeartbeatIsBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var r probes.Registry // that nobody runs: so nothing is published when the beat is late
+		loop, err := r.AddHeartbeat("loop", time.Second)
+		require.NoError(t, err)
+		end := watch(&r)
+		for range 2 {
+			time.Sleep(2 * time.Second)
+			synctest.Wait()
+			loop.Beat()
+			synctest.Wait()
+		}
+		var live []bool
+		for _, s := range end() {
+			live = append(live, s.Live)
+		}
+		assert.Equal(t, []bool{true, false, true, false, true}, live)
+	})
+}
+
 func TestWatchSeesWhatComesSoonerThanItWasToCome(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t)
