@@ -483,3 +483,35 @@ func TestRecoveryWhileADependantOnDemandStillRuns(t *testing.T) {
 		})
 	})
 }
+
+func TestDemandWhereChecksHaveNoSay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var r rig
+		r.t, r.Registry, r.ran = t, new(probes.Registry), make(chan error, 1)
+		var db service
+		require.NoError(t, r.AddReadiness(db.onDemand("db", time.Second)))
+		r.run()
+		path := func(path string) string {
+			w := request(r.ReadyHandler(), http.MethodGet, path)
+			return fmt.Sprintf("%d %s", w.Code, w.Body)
+		}
+		assert.Equal(t, starting, r.readyz())
+		assert.Zero(t, db.calls.Load(), "for a plain answer nobody is asked")
+		assert.Equal(t, okBody, path("/readyz/db"), "before Started")
+		r.Started()
+		r.Maintain("upgrade", 0)
+		db.down.Store(true)
+		time.Sleep(time.Hour)
+		assert.Equal(t, "503 not ready: maintenance\n", r.readyz())
+		assert.EqualValues(t, 1, db.calls.Load())
+		assert.Equal(t, "503 not ready: db\n", path("/readyz/db"))
+		db.down.Store(false)
+		time.Sleep(time.Hour)
+		assert.Equal(t, "503 not ready: maintenance\nmaintenance: upgrade\n[+]db ok\n", path("/readyz?verbose"))
+		time.Sleep(time.Hour)
+		r.Shutdown()
+		assert.Equal(t, "503 not ready: shutting down\n[+]db ok\n", path("/readyz?verbose"))
+		assert.EqualValues(t, 3, db.calls.Load(), "and at shutdown nobody is")
+		r.end()
+	})
+}

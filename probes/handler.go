@@ -143,8 +143,13 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	simple := h.simple(r)
-	v := h.registry.snapshot().verdict(h.kind)
-	if !v.ask.IsZero() && time.Since(v.ask) >= 0 {
+	current := h.registry.snapshot()
+	v := current.verdict(h.kind)
+	ask := v.ask
+	if !simple {
+		ask = current.asks(h.kind)
+	}
+	if !ask.IsZero() && time.Since(ask) >= 0 {
 		name, exclude := "", []string(nil)
 		if !simple {
 			name, exclude = h.name(r), parse(r).exclude

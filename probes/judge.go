@@ -152,6 +152,16 @@ func (s *snapshot) judge(k kind, now time.Time) *verdict {
 	return s.judgeChecks(k.checks(), now, nil, nil)
 }
 
+// asks returns when a probe that is told of the checks is to demand a run or to wait
+// for one, and zero if never: also where they have no say in what the others are
+// answered, such as in maintenance, since it is told what they are.
+func (s *snapshot) asks(k kind) time.Time {
+	if s.down || k.checks() != readiness {
+		return time.Time{}
+	}
+	return s.judgeChecks(readiness, time.Now(), nil, nil).ask
+}
+
 // overruling returns the verdict on a probe where the checks have no say, and nil
 // where they do.
 func (s *snapshot) overruling(k kind, now time.Time) *verdict {
