@@ -40,14 +40,15 @@ func (e *entry) end(now time.Time, err error) {
 }
 
 // failure returns why the check fails, or nil. A result does not grow old once
-// nobody is to renew it.
-func (e *entry) failure(now time.Time, retired bool) error {
+// nobody is to renew it, and nothing is late where the registry says that all is
+// well, as it goes on to say of liveness when its Run is over.
+func (e *entry) failure(now time.Time, s status) error {
 	switch {
-	case e.running && now.Sub(e.began) >= probes.DefaultTimeout:
+	case !s.passes && e.running && now.Sub(e.began) >= probes.DefaultTimeout:
 		return errTimeout
 	case !e.ran:
 		return healthcheck.ErrNoData
-	case e.result == nil && !retired && now.Sub(e.ended) >= probes.DefaultInterval+probes.DefaultTimeout:
+	case e.result == nil && !s.passes && !s.retired && now.Sub(e.ended) >= probes.DefaultInterval+probes.DefaultTimeout:
 		return errOverdue
 	}
 	return e.result

@@ -221,7 +221,7 @@ func (g *group) unsettled() bool {
 		if !e.ran {
 			return true
 		}
-		failing = failing || e.failure(now, s.retired) != nil
+		failing = failing || e.failure(now, s) != nil
 	}
 	return s.passes == failing
 }
@@ -237,7 +237,7 @@ func (g *group) report(results map[string]string) bool {
 	defer g.mu.Unlock()
 	failing, now := false, time.Now()
 	for name, e := range g.entries {
-		err := e.failure(now, s.retired)
+		err := e.failure(now, s)
 		switch {
 		case err != nil:
 			results[name] = err.Error()

@@ -245,3 +245,16 @@ func TestManyAddAndAskAtOnce(t *testing.T) {
 		<-done
 	}
 }
+
+// When Run is over liveness stays what it was, and ?full=1 says the same.
+func TestLivenessWhenRunIsOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		r.AddLivenessCheck("loop", func() error { return nil })
+		assert.Equal(t, "200 {}\n", get(r, "GET", "/live"))
+		r.stop()
+		time.Sleep(time.Hour)
+		assert.Equal(t, "200 {}\n", get(r, "GET", "/live"))
+		assert.Equal(t, "200 {\n    \"loop\": \"OK\"\n}\n", get(r, "GET", "/live?full=1"))
+	})
+}
