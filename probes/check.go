@@ -54,8 +54,8 @@ type Check struct {
 
 	// TTL, if positive, lets the check run on demand instead of at an interval:
 	// when a probe over HTTP finds that its result is older than that. All
-	// probes that come meanwhile wait for that one run, until it is late and for
-	// 800 ms at most. Status and Watch do not ask: the check fails until a probe
+	// probes that come meanwhile wait for that one run, until it is late, or one
+	// of what it depends on is, and for 800 ms at most. Status and Watch do not ask: the check fails until a probe
 	// has come. Once it was asked for, it is also run when what it depends on has
 	// recovered; if its last run still goes on then, as soon as that is over. A
 	// check that depends on it and runs at an interval does ask, and then once it
@@ -187,6 +187,7 @@ type check struct {
 	void      bool          // what the present run says does not count any more
 	asked     bool          // a run was demanded, at any time
 	demanded  bool          // a run is demanded, and has not begun
+	held      bool          // by a run that is late, of something that it depends on
 	over      chan struct{} // closed when there is no run to wait for any more; nil: nobody waits
 	began     time.Time     // when the last run did
 	next      time.Time     // when the next run is to start

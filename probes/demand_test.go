@@ -381,8 +381,8 @@ func TestDemandIsLate(t *testing.T) {
 			time.Sleep(time.Second) // one failure of two is about to be counted
 			t0 := time.Now()
 			assert.Equal(t, okBody, get(r.ReadyHandler()))
-			assert.Equal(t, 800*time.Millisecond, time.Since(t0))
-			time.Sleep(2 * time.Second)
+			assert.Equal(t, 500*time.Millisecond, time.Since(t0), "until db is late")
+			time.Sleep(2500 * time.Millisecond)
 			assert.Equal(t, "503 not ready: db; skipped: orders\n", get(r.ReadyHandler()))
 			assert.EqualValues(t, 1, orders.calls.Load())
 			hangs.Store(false)
@@ -512,6 +512,46 @@ func TestDemandWhereChecksHaveNoSay(t *testing.T) {
 		r.Shutdown()
 		assert.Equal(t, "503 not ready: shutting down\n[+]db ok\n", path("/readyz?verbose"))
 		assert.EqualValues(t, 3, db.calls.Load(), "and at shutdown nobody is")
+		r.end()
+	})
+}
+
+// Until a threshold has decided about what hangs, what depends on it is not run:
+// neither is a probe to wait for that.
+func TestDemandBehindAHang(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		var hangs atomic.Bool
+		release := make(chan struct{})
+		var mid, orders service
+		require.NoError(t, r.AddReadiness(
+			probes.Check{Name: "db", Jitter: -1, FailureThreshold: 3, Func: func(context.Context) error {
+				if hangs.Load() {
+					<-release
+				}
+				return nil
+			}},
+			mid.onDemand("mid", time.Second, "db"),
+			orders.onDemand("orders", time.Second, "mid"),
+		))
+		r.run()
+		require.Equal(t, okBody, r.readyz())
+		hangs.Store(true)
+		time.Sleep(probes.DefaultInterval + probes.DefaultTimeout) // db is late once
+		began := time.Now()
+		for range 100 {
+			require.Equal(t, okBody, r.readyz())
+		}
+		assert.Zero(t, time.Since(began))
+		calls := orders.calls.Load()
+		close(release)
+		hangs.Store(false)
+		time.Sleep(probes.DefaultInterval)
+		require.Equal(t, okBody, r.readyz())
+		assert.Equal(t, calls+1, orders.calls.Load(), "as soon as db is back")
+		time.Sleep(time.Minute)
+		require.Equal(t, okBody, r.readyz())
+		assert.Equal(t, calls+2, orders.calls.Load(), "and probes wait again")
 		r.end()
 	})
 }

@@ -79,6 +79,12 @@ func (r *Registry) waitsLocked(c *check, now time.Time) (waits bool, wake time.T
 	return waits, wake
 }
 
+// heldLocked reports whether c waits for a run that is late: so a probe is not to
+// wait for c. What c depends on was looked at before.
+func (c *check) heldLocked(now time.Time) bool {
+	return slices.ContainsFunc(c.deps, func(d *check) bool { return d.held || d.lateLocked(now) })
+}
+
 // settleLocked makes the checks follow those that they depend on: they are
 // skipped while one of them fails, and have yet to run when it does not any more.
 func (r *Registry) settleLocked(now time.Time) {

@@ -27,7 +27,7 @@ type outcome struct {
 
 // startLocked starts a run of c.
 func (r *Registry) startLocked(ctx context.Context, c *check, now time.Time) {
-	c.running, c.void, c.demanded = true, false, false
+	c.running, c.void, c.demanded, c.held = true, false, false, false
 	c.moot.Store(false)
 	c.began, c.due = now, now.Add(c.Timeout)
 	r.expireLocked(c, c.due)
@@ -140,7 +140,7 @@ func (r *Registry) scheduleLocked(c *check, now time.Time) {
 
 // finishLocked notes that nobody asks for c any more.
 func (c *check) finishLocked() {
-	c.demanded = false
+	c.demanded, c.held = false, false
 	c.moot.Store(false)
 	c.letGoLocked()
 }

@@ -136,6 +136,9 @@ func (r *Registry) stepCheckLocked(ctx context.Context, c *check, now time.Time)
 		return earliest(c.next, c.due)
 	}
 	if waits, wake := r.waitsLocked(c, now); waits {
+		if c.held = c.heldLocked(now); c.held && c.TTL > 0 {
+			c.mootLocked()
+		}
 		return earliest(c.due, wake)
 	}
 	r.startLocked(ctx, c, now)
