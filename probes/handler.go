@@ -177,7 +177,7 @@ func (h *handler) simple(r *http.Request) bool {
 	accept := r.Header["Accept"]
 	return r.URL.RawQuery == "" && !h.page &&
 		(len(accept) == 0 || len(accept) == 1 && accept[0] == "*/*") &&
-		(len(r.URL.Path) < len(h.beneath) || !strings.Contains(r.URL.Path, h.beneath))
+		(r.URL.Path == h.path || len(r.URL.Path) < len(h.beneath) || !strings.Contains(r.URL.Path, h.beneath))
 }
 
 // respond writes an answer that is not prepared, in one write.
@@ -198,7 +198,10 @@ func (h *handler) name(r *http.Request) string {
 	if h.page {
 		return ""
 	}
-	_, name, _ := strings.Cut(r.URL.Path, h.beneath)
+	if rest, ok := strings.CutPrefix(r.URL.Path, h.path); ok && (rest == "" || rest[0] == '/') {
+		return strings.TrimPrefix(rest, "/")
+	}
+	_, name, _ := strings.Cut(r.URL.Path, h.beneath) // on a router that is mounted somewhere itself
 	return name
 }
 

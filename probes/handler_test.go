@@ -548,3 +548,23 @@ func TestClientThatGoesAway(t *testing.T) {
 	cancel()
 	require.NoError(t, <-ran)
 }
+
+func TestPrefixThatIsThePathOfAProbe(t *testing.T) {
+	r := &probes.Registry{Prefix: "/readyz"}
+	require.NoError(t, r.AddReadiness(probes.Check{Name: "readyz", InitiallyPassing: true, Func: pass}))
+	r.Started()
+	mux := http.NewServeMux()
+	r.Mount(mux)
+	for _, h := range []http.Handler{mux, r.Handler()} {
+		for path, want := range map[string]string{
+			"/readyz/readyz":         "200 ok\n",
+			"/readyz/readyz?verbose": "200 ok\n[+]readyz ok\n",
+			"/readyz/readyz/":        "200 ok\n",
+			"/readyz/readyz/readyz":  "200 ok\n",
+			"/readyz/readyz/db":      "404 no such check\n",
+		} {
+			w := request(h, http.MethodGet, path)
+			assert.Equal(t, want, fmt.Sprintf("%d %s", w.Code, w.Body), path)
+		}
+	}
+}
