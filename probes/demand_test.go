@@ -555,3 +555,29 @@ func TestDemandBehindAHang(t *testing.T) {
 		r.end()
 	})
 }
+
+// The clock is the real one: it goes on between the end of one run and the start of
+// the next.
+func TestDemandOfADependencyThatIsOldAtOnce(t *testing.T) {
+	r := newRig(t)
+	var db, orders service
+	require.NoError(t, r.AddReadiness(db.onDemand("db", 1), orders.onDemand("orders", 1, "db")))
+	ctx, cancel := context.WithCancel(context.Background())
+	running := make(chan struct{})
+	require.NoError(t, r.AddReadiness(probes.Check{Name: "runs", Func: func(context.Context) error {
+		close(running)
+		return nil
+	}, Interval: time.Hour}))
+	go func() { r.ran <- r.Run(ctx) }()
+	<-running
+	require.Eventually(t, func() bool { return get(r.ReadyHandler()) == okBody }, time.Minute, time.Millisecond)
+	first := orders.calls.Load()
+	require.Equal(t, first, db.calls.Load())
+	for range 20 {
+		require.Equal(t, okBody, get(r.ReadyHandler()))
+	}
+	cancel()
+	require.NoError(t, <-r.ran)
+	assert.Equal(t, first+20, orders.calls.Load())
+	assert.Equal(t, first+20, db.calls.Load(), "once for a probe")
+}

@@ -62,7 +62,8 @@ func (c *check) roots() (causes []string, tolerated time.Time) {
 func (r *Registry) waitsLocked(c *check, now time.Time) (waits bool, wake time.Time) {
 	for _, d := range c.deps {
 		known := d.known.Load()
-		if d.TTL > 0 && known.state != skipped {
+		fresh := !known.ended.Before(c.next) // so c has what it waited for, however short d's time to live is
+		if d.TTL > 0 && known.state != skipped && (!fresh || d.failures > 0) {
 			switch again := d.again(known, now); {
 			case !now.Before(again):
 				r.demandLocked(d, now)
@@ -71,7 +72,6 @@ func (r *Registry) waitsLocked(c *check, now time.Time) (waits bool, wake time.T
 			}
 		}
 		pending := d.running || d.demanded || d.TTL == 0 && !now.Before(d.next)
-		fresh := !known.ended.Before(c.next)
 		if known.state == unknown || d.failures > 0 || pending && !fresh {
 			waits = true
 		}

@@ -229,6 +229,7 @@ func (r *Registry) register(added []*check) error {
 		c.tooLate = r.retiredLocked(c)
 		c.connect(all)
 		c.known.Store(&result{expires: c.firstExpires(now)})
+		c.next = now
 		if c.beat != nil && r.phase.down {
 			c.beat.freeze(now)
 		}
