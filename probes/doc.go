@@ -67,8 +67,10 @@
 // time to live. Probes then wait for that one run, for 800 ms at most, which is
 // less than the second that the kubelet gives them; a run never sees the context
 // of a request. Only a probe that starts such a run, or waits for it, takes a
-// lock. It does neither while all results are fresh, once the run is late, and
-// when Run does not run. [Registry.Status] and [Registry.Watch] ask nobody.
+// lock. It does neither while all results are fresh, once the run is late or waits
+// for one that is, and when Run does not run. At start, in maintenance and at
+// shutdown a plain answer needs no results: then only a probe that is told of them
+// asks, and at shutdown none does. [Registry.Status] and [Registry.Watch] ask nobody.
 //
 // # What a probe may ask
 //
