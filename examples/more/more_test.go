@@ -87,7 +87,7 @@ func start(t *testing.T, name string, env ...string) program {
 // end sends SIGTERM and returns the exit status and the time until the exit.
 func (p program) end() (code int, took time.Duration) { return p.End(syscall.SIGTERM, time.Minute) }
 
-var programs = []string{"sse", "websocket"}
+var programs = []string{"sse", "websocket", "gin", "echo"}
 
 func TestContract(t *testing.T) {
 	for _, name := range programs {
