@@ -8,6 +8,7 @@ package more_test
 import (
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -86,6 +87,35 @@ func start(t *testing.T, name string, env ...string) program {
 
 // end sends SIGTERM and returns the exit status and the time until the exit.
 func (p program) end() (code int, took time.Duration) { return p.End(syscall.SIGTERM, time.Minute) }
+
+// patience is how long what has to come may take, on a machine that does much else.
+const patience = time.Minute
+
+// get returns the status and the body of an answer, or 0. It leaves no connection behind.
+func get(t *testing.T, url string) (code int, body string) {
+	t.Helper()
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	resp, err := client.Get(url)
+	if err != nil {
+		return 0, ""
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	require.NoError(t, err)
+	return resp.StatusCode, string(text)
+}
+
+// awaitReadiness returns when /readyz answers with a status and a line.
+func awaitReadiness(t *testing.T, probe string, code int, line string) {
+	t.Helper()
+	var gotCode int
+	var got string
+	ok := assert.Eventually(t, func() bool {
+		gotCode, got = get(t, "http://"+probe+"/readyz")
+		return gotCode == code && got == line
+	}, patience, 20*time.Millisecond)
+	require.True(t, ok, "want %d %q, the last was %d %q", code, line, gotCode, got)
+}
 
 var programs = []string{"sse", "websocket", "gin", "echo"}
 
