@@ -35,6 +35,10 @@ func TestMain(m *testing.M) {
 		shutdown()
 		return
 	}
+	if os.Getenv(natsEnv) != "" {
+		natsServer()
+		return
+	}
 	var err error
 	if bin, err = proc.Build(); err != nil {
 		panic(err)
