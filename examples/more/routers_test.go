@@ -58,6 +58,9 @@ func TestProbesOnTheRouter(t *testing.T) {
 			for path, want := range map[string]int{"/livez": 200, "/readyz": 200, "/readyz/": 200, "/startupz": 200, "/readyz/nothing": 404, "/nothing": 404} {
 				assert.Equal(t, want, p.Get(p.Addr, path), path)
 			}
+			_, ours := get(t, "http://"+p.Addr+"/readyz/nothing")
+			_, theirs := get(t, "http://"+p.Addr+"/nothing")
+			assert.NotEqual(t, theirs, ours, "the sub-paths are the probes' own")
 			code, _ := p.end()
 			assert.Zero(t, code, p.Output())
 		})
