@@ -660,3 +660,14 @@ func TestLoggerAndListenerThatExit(t *testing.T) {
 		r.end()
 	})
 }
+
+func TestMaintenanceWithoutAReason(t *testing.T) {
+	r := newRig(t)
+	r.Started()
+	r.Maintain("", 0)
+	for _, query := range []string{"?verbose", "?verbose&format=json", "?format=html"} {
+		body := strings.ToLower(request(r.Handler(), http.MethodGet, "/readyz"+query).Body.String())
+		assert.Contains(t, body, "not ready: maintenance")
+		assert.NotContains(t, body, "maintenance: ")
+	}
+}

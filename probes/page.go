@@ -67,7 +67,7 @@ func (rep *report) page(r *Registry) []byte {
 		fmt.Fprintf(&b, "<b class=%s>%s%s</b> ", class, not, p.name)
 	}
 	b.WriteString("</p>\n")
-	if rep.maintained() && rep.allowed {
+	if rep.maintained() {
 		fmt.Fprintf(&b, "<p>Maintenance: %s</p>\n", html.EscapeString(oneLine(rep.phase.reason, maxText)))
 	}
 	if w := rep.warning(); w != "" {

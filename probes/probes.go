@@ -329,7 +329,8 @@ func (r *Registry) shutdown() {
 
 // AcceptWindowClosed says that the process accepts no new connections any more: the
 // second readiness probe turns red, and the first one if it has not; a line of the
-// log, the history, OnChange and Watch tell of both. It implies Shutdown.
+// log, the history, OnChange and Watch tell of both. It implies Shutdown,
+// but waits for no loop of Watch.
 func (r *Registry) AcceptWindowClosed() {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -147,7 +147,7 @@ func (rep *report) text(verbose bool) []byte {
 	if !verbose {
 		return []byte(b.String())
 	}
-	if rep.maintained() && rep.allowed {
+	if rep.maintained() {
 		fmt.Fprintf(&b, "maintenance: %s\n", oneLine(rep.phase.reason, maxText))
 	}
 	for i := range rep.items {
@@ -167,8 +167,9 @@ func (rep *report) text(verbose bool) []byte {
 	return []byte(b.String())
 }
 
+// maintained reports whether there is a reason of maintenance to be shown.
 func (rep *report) maintained() bool {
-	return rep.verdict.off && rep.verdict.line == maintenance.line
+	return rep.verdict.off && rep.verdict.line == maintenance.line && rep.phase.reason != "" && rep.allowed
 }
 
 // A body is an answer of application/health+json
@@ -213,7 +214,7 @@ func (rep *report) json(verbose bool) []byte {
 		b.Notes = append(b.Notes, left)
 	}
 	if verbose {
-		if rep.maintained() && rep.allowed {
+		if rep.maintained() {
 			b.Notes = append(b.Notes, "maintenance: "+oneLine(rep.phase.reason, maxText))
 		}
 		b.Checks = make(map[string][]part, len(rep.items))

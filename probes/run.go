@@ -16,7 +16,7 @@ import (
 // a Logger or a listener that blocks for as long.
 //
 // When Run has returned, liveness stays what it was; readiness turns red as the
-// results grow old. Run may be called once; a second call returns an error and
+// results grow old, those of checks on demand once a probe asks for them. Run may be called once; a second call returns an error and
 // does nothing.
 func (r *Registry) Run(ctx context.Context) error {
 	if !r.begin() {
