@@ -21,6 +21,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/lameduck-go/lameduck/drain"
+	"github.com/lameduck-go/lameduck/internal/memnet"
 	"github.com/lameduck-go/lameduck/lifecycle"
 	"github.com/lameduck-go/lameduck/probes"
 )
@@ -330,5 +332,131 @@ func TestOddNames(t *testing.T) {
 			assert.ErrorContains(t, err, "stop "+name+": not done by its deadline")
 			assert.Contains(t, a.Report().Components[i+1].Stacks, "TestOddNames", "%q", name)
 		}
+	})
+}
+
+// An asked error does something when it is asked what it is.
+type asked struct{ by func(target error) bool }
+
+func (asked) Error() string          { return "asked" }
+func (e asked) Is(target error) bool { return e.by(target) }
+
+// TestErrorsAreAskedByTheirOwnGoroutine: one that hangs or panics when it is asked what
+// it is holds up its component, and nothing else, wherever it comes from.
+func TestErrorsAreAskedByTheirOwnGoroutine(t *testing.T) {
+	forever := make(chan struct{})
+	for _, ask := range []struct {
+		name string
+		does func()
+	}{
+		{"hangs", func() { <-forever }},
+		{"panics", func() { panic("again") }},
+		{"calls Goexit", runtime.Goexit},
+	} {
+		for _, target := range []error{context.Canceled, context.DeadlineExceeded, drain.ErrCut} {
+			e := asked{func(t error) bool {
+				if t == target {
+					ask.does()
+				}
+				return false
+			}}
+			told := func(ctx context.Context) error { <-ctx.Done(); return e }
+			for op, c := range map[string]lifecycle.Component{
+				"start": {Start: told},
+				"run":   {Run: told},
+				"drain": {Drain: told},
+				"stop":  {Stop: told},
+				"flush": {},
+			} {
+				t.Run(fmt.Sprint(op, "/", ask.name, " at ", target), func(t *testing.T) {
+					synctest.Test(t, func(t *testing.T) {
+						forever = make(chan struct{})
+						defer close(forever)
+						d := newDiary()
+						c.Name, c.DependsOn = "c", []string{"db"}
+						a, _ := app(d.component("db"), c)
+						want := "c"
+						if op == "flush" {
+							a.Flush, want = told, "flush"
+						}
+						t0 := time.Now().Add(time.Minute)
+						err := runFor(t, a, time.Minute)
+						assert.Less(t, time.Since(t0), 30*time.Second)
+						named, ok := errors.AsType[*lifecycle.Error](err)
+						require.True(t, ok, "%v", err)
+						assert.Equal(t, want, named.Component)
+						assert.Contains(t, strings.Join(d.lines(), "\n"), "db stopped")
+					})
+				})
+			}
+		}
+	}
+}
+
+// TestPanicIsNotObedience: whatever a component panics with when it is told to stop.
+func TestPanicIsNotObedience(t *testing.T) {
+	told := func(ctx context.Context) error { <-ctx.Done(); panic(ctx.Err()) }
+	for op, c := range map[string]lifecycle.Component{
+		"start": {Start: told}, "run": {Run: told}, "drain": {Drain: told}, "stop": {Stop: told},
+	} {
+		t.Run(op, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c.Name = "c"
+				a, _ := app(c)
+				err := runFor(t, a, time.Minute)
+				assert.ErrorContains(t, err, op+" c: panic: context ")
+				want := 1
+				if op == "start" {
+					want = 3
+				}
+				assert.Equal(t, want, lifecycle.ExitCode(err))
+			})
+		})
+	}
+}
+
+// TestCauseThatHangsOrBreaks: the cause of the context's end is anybody's.
+func TestCauseThatHangsOrBreaks(t *testing.T) {
+	for name, tt := range map[string]struct {
+		does func(forever <-chan struct{})
+		want string
+	}{
+		"hangs":        {func(forever <-chan struct{}) { <-forever }, "not known: its text is not to be had"},
+		"panics":       {func(<-chan struct{}) { panic("again") }, "panic: again"},
+		"calls Goexit": {func(<-chan struct{}) { runtime.Goexit() }, "runtime.Goexit was called"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				forever := make(chan struct{})
+				defer close(forever)
+				ctx, cancel := context.WithCancelCause(t.Context())
+				time.AfterFunc(time.Minute, func() { cancel(hostile{func() { tt.does(forever) }}) })
+				d := newDiary()
+				a, _ := app(d.component("db"))
+				require.NoError(t, a.Run(ctx))
+				assert.Contains(t, strings.Join(d.lines(), "\n"), "db stopped")
+				assert.Contains(t, a.Report().Reason, tt.want)
+			})
+		})
+	}
+}
+
+// A brokenListener breaks when it is closed.
+type brokenListener struct{ net.Listener }
+
+func (brokenListener) Close() error { panic("odd") }
+
+// TestListenerOfALateStartThatPanics: its server has been left behind long since.
+func TestListenerOfALateStartThatPanics(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		web := lifecycle.HTTP("web", new(http.Server))
+		web.Listen = func(context.Context) (net.Listener, error) {
+			time.Sleep(2 * time.Minute)
+			return brokenListener{memnet.Listen()}, nil
+		}
+		a, _ := app(web)
+		err := runFor(t, a, time.Minute)
+		assert.ErrorContains(t, err, "start web: not done by its deadline")
+		time.Sleep(2 * time.Minute)
 	})
 }

@@ -9,6 +9,9 @@ import (
 	"fmt"
 	"runtime/debug"
 	"slices"
+	"time"
+
+	"github.com/lameduck-go/lameduck/drain"
 )
 
 // What the error of [App.Run] wraps.
@@ -79,8 +82,8 @@ func says(err, what error) bool {
 var errGoexit = errors.New("runtime.Goexit was called")
 
 // protect calls f and then over, once, with f's error, or one that says that f
-// panicked or left by runtime.Goexit. The text of the error is written here, where
-// it can block or panic as f can.
+// panicked or left by runtime.Goexit. Everything that the error has methods for is
+// asked here, where they can block or panic as f can.
 func protect(ctx context.Context, f func(context.Context) error, over func(error)) {
 	err := errGoexit
 	defer func() { over(err) }()
@@ -89,49 +92,75 @@ func protect(ctx context.Context, f func(context.Context) error, over func(error
 			err = panicked(v)
 		}
 	}()
-	err = settle(f(ctx))
+	err = settle(ctx, f(ctx))
 }
 
 // panicked returns the error of a panic. What was panicked with can be asked for by
 // [errors.Is] and [errors.As], if it is an error.
 func panicked(v any) error {
-	text := fmt.Sprintf("panic: %v\n%s", v, debug.Stack())
-	err, _ := v.(error)
-	return &settled{text: text, err: walked(err)}
+	s := &settled{text: fmt.Sprintf("panic: %v\n%s", v, debug.Stack())}
+	s.err, _ = v.(error)
+	s.ask(context.Background())
+	return s
 }
 
-// returned reports whether a call whose error is err has returned, and has not
-// panicked or left by runtime.Goexit.
-func returned(err error) bool {
-	s, ok := err.(*settled)
-	return ok && s.returned || err == nil
-}
-
-// A settled error has its text written down.
+// A settled error is a component's of which nothing has to be asked any more. Its err
+// is for those who are given it in the end, and for nobody in this package. A panic is
+// nothing but that, whatever its value says.
 type settled struct {
-	text     string
-	err      error // may be nil
-	returned bool  // by the component, which has neither panicked nor left
+	text string
+	err  error // may be nil
+
+	returned  bool // by the component, which has neither panicked nor left
+	cancelled bool // it is context.Canceled
+	late      bool // it is context.DeadlineExceeded, or says what was cut
+	told      bool // the component's context has ended, and it says so
 }
 
 func (e *settled) Error() string { return e.text }
 func (e *settled) Unwrap() error { return e.err }
 
-func settle(err error) error {
+// settle returns the error of a function that was called with ctx.
+func settle(ctx context.Context, err error) error {
 	if err == nil {
 		return nil
 	}
-	return &settled{err.Error(), walked(err), true}
+	s := &settled{text: err.Error(), err: err, returned: true}
+	s.ask(ctx)
+	return s
 }
 
-// walked returns err if it can be asked what it wraps, and nil if that panics: a
-// nil *net.OpError in an error, for example.
-func walked(err error) (same error) {
+// ask asks the error what it wraps. One that cannot bear it is not asked again: a nil
+// *net.OpError, for example.
+func (e *settled) ask(ctx context.Context) {
 	defer func() {
 		if recover() != nil {
-			same = nil
+			*e = settled{text: e.text, returned: e.returned}
 		}
 	}()
-	_ = errors.Is(err, errGoexit)
-	return err
+	cancelled := errors.Is(e.err, context.Canceled)
+	late := errors.Is(e.err, context.DeadlineExceeded) || errors.Is(e.err, drain.ErrCut)
+	told := ctx.Err() != nil && (cancelled || errors.Is(e.err, ctx.Err()) || errors.Is(e.err, context.Cause(ctx)))
+	if e.returned {
+		e.cancelled, e.late, e.told = cancelled, late, told
+	}
+}
+
+// of returns what is known of an error of [protect].
+func of(err error) settled {
+	if s, ok := err.(*settled); ok {
+		return *s
+	}
+	return settled{}
+}
+
+// textOf returns the text of an error that is nobody's component's, if it is to be had
+// at once.
+func textOf(err error) string {
+	text := make(chan string, 1)
+	go protect(context.Background(), func(context.Context) error { return err }, func(err error) { text <- err.Error() })
+	if text, ok := receive(text, time.Now().Add(lastWait)); ok {
+		return text
+	}
+	return "not known: its text is not to be had"
 }

@@ -24,7 +24,7 @@ func (p *process) openProbes(ctx context.Context) (closeProbes func(), err error
 	var l net.Listener
 	if p.app.ProbeAddr != "" {
 		if l, err = new(net.ListenConfig).Listen(ctx, "tcp", p.app.ProbeAddr); err != nil {
-			return func() {}, p.unopened(ctx, settle(err))
+			return func() {}, p.unopened(ctx, settle(ctx, err))
 		}
 	}
 	ctx = context.WithoutCancel(ctx)
@@ -63,7 +63,7 @@ func (p *process) openProbes(ctx context.Context) (closeProbes func(), err error
 
 // unopened returns what becomes of a probe listener that was not opened, because of err.
 func (p *process) unopened(ctx context.Context, err error) error {
-	if interrupted(ctx, err) { // while it asked for the address of its name
+	if interrupted(err) { // while it asked for the address of its name
 		p.log.Warn("start interrupted", "component", probesName, "error", err)
 		return context.Cause(ctx)
 	}

@@ -38,6 +38,11 @@ func (a *App) main() int {
 		fmt.Fprintf(os.Stderr, "%s: %v\n", filepath.Base(os.Args[0]), err)
 		return ExitCode(err)
 	}
+	return p.main(signals)
+}
+
+// main runs the process until it ends, or has to be left.
+func (p *process) main(signals <-chan os.Signal) int {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	defer cancel(nil)
 	stopNotifying := p.notify()

@@ -31,10 +31,10 @@ type part struct {
 	runDone   chan struct{} // runErr; closed from the beginning if there is no Run
 	drainDone chan struct{} // it takes no more traffic; made by drain, closed before or after runDone
 
-	fate     atomic.Int32 // of its start
-	toStart  atomic.Int32 // how many of its dependencies have not started yet
-	toStop   atomic.Int32 // how many of its dependants have not stopped yet
-	undo     func()       // undoes a start that comes too late
+	fate     atomic.Int32                // of its start
+	toStart  atomic.Int32                // how many of its dependencies have not started yet
+	toStop   atomic.Int32                // how many of its dependants have not stopped yet
+	undo     func(context.Context) error // undoes a start that comes too late
 	startErr error
 	runErr   error
 
@@ -72,7 +72,7 @@ func newPart(c Component, app string) *part {
 		startErr:  errNotStarted,
 		startDone: make(chan struct{}),
 		runDone:   closed,
-		undo:      func() {},
+		undo:      func(context.Context) error { return nil },
 
 		closeWindow: func() {},
 		report:      ComponentReport{Name: c.Name},
@@ -116,7 +116,7 @@ func (p *part) serve(h *http.Server) {
 	if secure && len(h.TLSConfig.Certificates) == 0 && h.TLSConfig.GetCertificate == nil && h.TLSConfig.GetConfigForClient == nil {
 		p.Start = func(context.Context) error { return errors.New("its TLSConfig has no certificate") }
 	}
-	p.undo = func() { l.Close() }
+	p.undo = func(context.Context) error { return l.Close() }
 	p.Run = func(context.Context) error {
 		if h != nil {
 			h.BaseContext = p.labelled(h.BaseContext)

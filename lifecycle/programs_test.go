@@ -28,7 +28,11 @@ import (
 func init() {
 	programs["slow to stop"] = slowToStop
 	programs["host"] = host
-	programs["error that hangs"] = errorThatHangs
+	programs["shutdown that hangs"] = func() {
+		lifecycle.MainThatHangs(&lifecycle.App{Components: []lifecycle.Component{
+			{Name: "guilty", Drain: func(context.Context) error { return nil }},
+		}})
+	}
 	programs["two servers"] = twoServers
 
 }
@@ -143,29 +147,11 @@ func TestSignalsStayTheHosts(t *testing.T) {
 
 func hostLines(p *proc.Process) []string { return lines(p.Output(), "host: ") }
 
-// hangs is an error that hangs when it is asked what it is, by the shutdown itself.
-type hangs struct{}
-
-func (hangs) Error() string { return "broken" }
-func (hangs) Is(target error) bool {
-	if target == context.DeadlineExceeded {
-		fmt.Println("hanging")
-		select {}
-	}
-	return false
-}
-
-func errorThatHangs() {
-	lifecycle.Main(&lifecycle.App{Components: []lifecycle.Component{
-		{Name: "guilty", Stop: func(ctx context.Context) error { <-ctx.Done(); return hangs{} }},
-	}})
-}
-
 // TestShutdownThatHangsItselfIsLeft: nothing of Main's but its own watch is left then.
 func TestShutdownThatHangsItselfIsLeft(t *testing.T) {
 	t.Parallel()
 	const grace = 8 * time.Second
-	p := launch(t, "error that hangs", "GRACE_PERIOD="+grace.String())
+	p := launch(t, "shutdown that hangs", "GRACE_PERIOD="+grace.String())
 	p.Await("instant=Started", patience)
 	status, took := p.End(syscall.SIGTERM, grace) // and SIGKILL
 	assert.Equal(t, 4, status, p.Output())

@@ -17,13 +17,17 @@ import (
 
 // initiate is T0. The function that it returns releases what it holds.
 func (p *process) initiate(reason error) (cancel func()) {
-	p.probes.Shutdown()
 	p.mu.Lock()
-	p.t0, p.reason = time.Now(), reason.Error()
+	p.t0 = time.Now()
 	p.mu.Unlock()
 	// Whatever happens from here on, a caller that may exit the process learns
 	// of it in time.
 	timer := time.AfterFunc(p.budget.overdue(), func() { close(p.overdue) })
+	p.probes.Shutdown()
+	text := textOf(reason)
+	p.mu.Lock()
+	p.reason = text
+	p.mu.Unlock()
 	up := p.t0.Sub(p.began)
 	p.log.Info("shutdown initiated, readiness is off",
 		"instant", "ShutdownInitiated", "reason", p.reason, "up", up, "deadline_after", p.budget.total())
@@ -277,7 +281,7 @@ func (p *process) call(ctx context.Context, part *part, op string, f func(contex
 		err, came = awaited(p, done, deadline, lead)
 	}
 	cancelled := ctx.Err() == context.Canceled // since its Run has failed
-	if cancelled && errors.Is(err, context.Canceled) {
+	if cancelled && of(err).cancelled {
 		return false // which is no error of its own
 	}
 	switch {
@@ -285,7 +289,7 @@ func (p *process) call(ctx context.Context, part *part, op string, f func(contex
 		p.leftBehind(part, op, nil)
 	case err != nil:
 		failure := part.fail(op, err)
-		if ctx.Err() != nil && !cancelled && (errors.Is(err, context.DeadlineExceeded) || errors.Is(err, drain.ErrCut)) {
+		if ctx.Err() != nil && !cancelled && of(err).late {
 			failure = part.overdue(op, err)
 		}
 		p.log.Error("component failed to "+op, "component", part.Name, "error", errors.Unwrap(failure))

@@ -5,7 +5,6 @@ package lifecycle
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"runtime/pprof"
 	"time"
@@ -70,14 +69,14 @@ func (p *process) startPart(ctx context.Context, part *part, results chan<- erro
 // startOver is the end of a part's start, of which err is the result.
 func (p *process) startOver(ctx context.Context, part *part, err error, took time.Duration) error {
 	if err != nil {
-		if interrupted(ctx, err) {
+		if interrupted(err) {
 			p.log.Warn("start interrupted", "component", part.Name, "error", err)
 			return nil // told to stop, and did
 		}
 		return p.failStart(part, err)
 	}
 	if !part.fate.CompareAndSwap(starting, hasStarted) {
-		part.undo()
+		protect(ctx, part.undo, func(error) {})
 		return nil // said when it was left behind
 	}
 	part.startErr = nil
@@ -91,10 +90,7 @@ func (p *process) startOver(ctx context.Context, part *part, err error, took tim
 
 // interrupted reports whether a call that has returned err has been told to stop, and
 // has nothing else to say.
-func interrupted(ctx context.Context, err error) bool {
-	return ctx.Err() != nil && returned(err) &&
-		(errors.Is(err, context.Canceled) || errors.Is(err, ctx.Err()) || errors.Is(err, context.Cause(ctx)))
-}
+func interrupted(err error) bool { return of(err).returned && of(err).told }
 
 func (p *process) failStart(part *part, err error) error {
 	p.log.Error("component failed to start", "component", part.Name, "error", err)
@@ -112,7 +108,7 @@ func (p *process) runPart(ctx context.Context, part *part) {
 	}
 	part.runCtx, part.cancelRun = context.WithCancel(context.WithoutCancel(ctx))
 	go part.do(part.runCtx, "run", part.Run, func(err error) {
-		if part.runCtx.Err() != nil && errors.Is(err, context.Canceled) {
+		if part.runCtx.Err() != nil && of(err).cancelled {
 			err = nil // told to stop, and did
 		}
 		part.runErr = part.fail("run", err)
