@@ -75,32 +75,39 @@ func TestSystemdThatDoesNotReadHoldsNothingUp(t *testing.T) {
 	assert.Equal(t, 0, status, p.Output())
 }
 
-// TestActivatedSocketIsNotInherited: when systemd and the process have closed it, it is
-// closed, whatever processes that one has started.
-func TestActivatedSocketIsNotInherited(t *testing.T) {
+// TestActivatedSocketsAreNotInherited: when systemd and the process have closed them,
+// they are closed, whatever processes that one has started, and whichever it has taken.
+func TestActivatedSocketsAreNotInherited(t *testing.T) {
 	t.Parallel()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	addr := l.Addr().String()
-	socket, err := l.(*net.TCPListener).File()
-	require.NoError(t, err)
-	defer socket.Close()
-	l.Close()
 	r, w, err := os.Pipe()
 	require.NoError(t, err)
 	defer r.Close()
 	defer w.Close() // then the child ends
 	cmd := exec.CommandContext(t.Context(), "/bin/sh", "-c", `LISTEN_PID=$$ exec "$0"`, os.Args[0])
-	cmd.Env = append(proc.Environ(), programEnv+"=forks", "LISTEN_FDS=1", "LISTEN_FDNAMES=web")
-	cmd.ExtraFiles = []*os.File{socket}
+	cmd.Env = append(proc.Environ(), programEnv+"=forks", "LISTEN_FDS=2", "LISTEN_FDNAMES=web:other")
+	var addrs []string
+	for range 2 {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		require.NoError(t, err)
+		socket, err := l.(*net.TCPListener).File()
+		require.NoError(t, err)
+		defer socket.Close()
+		addrs = append(addrs, l.Addr().String())
+		l.Close()
+		cmd.ExtraFiles = append(cmd.ExtraFiles, socket)
+	}
 	cmd.Stdin = r
 	p, err := proc.Start(t, cmd)
 	require.NoError(t, err)
 	p.Await("instant=Started", patience)
 	p.Await("child runs", patience)
-	socket.Close() // as systemd's
+	for _, socket := range cmd.ExtraFiles {
+		socket.Close() // as systemd's
+	}
 	status, _ := p.End(syscall.SIGTERM, patience)
 	assert.Equal(t, 0, status, p.Output())
-	_, err = net.Dial("tcp", addr)
-	assert.ErrorIs(t, err, syscall.ECONNREFUSED)
+	for _, addr := range addrs {
+		_, err = net.Dial("tcp", addr)
+		assert.ErrorIs(t, err, syscall.ECONNREFUSED)
+	}
 }

@@ -72,6 +72,7 @@ func activatedNames() ([]string, error) {
 			return nil, fmt.Errorf("LISTEN_FDS is %d, but descriptor %d is not open", n, fd)
 		}
 	}
+	keep(n)
 	names := strings.Split(os.Getenv("LISTEN_FDNAMES"), ":")
 	for len(names) < n { // it is newer than the rest of the protocol
 		names = append(names, "unknown")
@@ -85,6 +86,18 @@ func open(fd int) bool {
 	defer taken.Unlock()
 	var stat syscall.Stat_t
 	return taken.fds[fd] || syscall.Fstat(fd, &stat) == nil
+}
+
+// keep keeps the descriptors from the programs that this one starts, those that nobody
+// takes as well.
+func keep(n int) {
+	taken.Lock()
+	defer taken.Unlock()
+	for fd := firstActivated; fd < firstActivated+n; fd++ {
+		if !taken.fds[fd] { // or it may be another file's by now
+			syscall.CloseOnExec(fd)
+		}
+	}
 }
 
 // listens returns an error if a descriptor is not that of a listening socket.
@@ -114,7 +127,6 @@ func takeOver(fd int, name string) (net.Listener, error) {
 		taken.fds = make(map[int]bool)
 	}
 	taken.fds[fd] = true
-	syscall.CloseOnExec(fd)
 	f := os.NewFile(uintptr(fd), name)
 	defer f.Close()
 	l, err := net.FileListener(f)
