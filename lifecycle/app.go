@@ -72,8 +72,11 @@ type App struct {
 	// [drain.EnvironmentFloor] when it is empty. Negative means none.
 	Floor time.Duration
 
-	// Flush is called when everything has stopped, within the reserve: log,
-	// trace and metric exporters. Nil means nothing.
+	// Flush is called when everything has stopped: log, trace and metric exporters.
+	// Half of the reserve is its own. If there is more time left it has as much as
+	// the components' stop functions, five seconds or a quarter of the time to the
+	// deadline, and not all: a collector that is gone should not keep the process.
+	// A longer reserve gives it more. Nil means nothing.
 	Flush func(ctx context.Context) error
 
 	// Logger receives the story of start and stop. Nil means [slog.Default]. It is

@@ -34,10 +34,18 @@ func (b budget) total() time.Duration { return max(b.grace-b.preStop, 0) - b.res
 // drain is the time from T0 in which the servers have to be drained.
 func (b budget) drain() time.Duration { return b.total() - b.stop }
 
-// flushed is the time from T0 by which Flush has to have returned. What is left
+// flushed is the time from T0 by which Flush has to have returned, if it begins at
+// the deadline. What is left
 // of the reserve after it is for the delay of the orchestrator's signal, and for
 // the exit.
 func (b budget) flushed() time.Duration { return b.total() + b.reserve/2 }
+
+// flushBy is the time from T0 by which a Flush that begins at the time begin has to
+// have returned: an exporter whose collector is gone does not hold the exit for all that
+// the others have left.
+func (b budget) flushBy(begin time.Duration) time.Duration {
+	return min(begin+max(b.stop, b.reserve/2), b.flushed())
+}
 
 // overdue is the time from T0 by which Run has to have returned, if nothing but
 // hooks, observers and the log can hang.

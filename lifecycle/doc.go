@@ -33,7 +33,8 @@
 // pre-stop hook has used, minus the reserve. The components' stop functions own
 // the last part of what is before it, five seconds or a quarter of the time if
 // that is less; the accept window and the drain own the rest, and what they do
-// not use passes on. In a chain of what has to be drained each server has the rest
+// not use passes on. Flush has half of the reserve for its own, or as much as the stop
+// functions while that is left. In a chain of what has to be drained each server has the rest
 // of its floor, which counts from T0, and an equal part of what is left. What does
 // not fit is an error before anything starts, with the sum written out. [App.Plan] says all this before anything runs.
 //

@@ -210,8 +210,14 @@ var faults = []fault{
 	{"flush", "returns an error", func(f *faultyApp) { f.Flush = f.fail }, 1, 4 * s, "stop flush: broken"},
 	{"flush", "panics", func(f *faultyApp) { f.Flush = f.panic }, 1, 4 * s, "stop flush: panic: odd"},
 	{"flush", "calls runtime.Goexit", func(f *faultyApp) { f.Flush = f.goexit }, 1, 4 * s, "stop flush: runtime.Goexit was called"},
-	{"flush", "hangs until its context ends", func(f *faultyApp) { f.Flush = f.obey }, 4, 29*s - 50*time.Millisecond, "stop flush: not done by its deadline: context deadline exceeded"},
-	{"flush", "hangs, and ignores its context", func(f *faultyApp) { f.Flush = f.hang }, 4, 29 * s, "stop flush: not done by its deadline"},
+	{"flush", "hangs until its context ends", func(f *faultyApp) { f.Flush = f.obey }, 4, 9*s - 50*time.Millisecond, "stop flush: not done by its deadline: context deadline exceeded"},
+	{"flush", "hangs, and ignores its context", func(f *faultyApp) { f.Flush = f.hang }, 4, 9 * s, "stop flush: not done by its deadline"},
+	{"flush", "hangs after every component", func(f *faultyApp) {
+		f.guilty.Stop, f.Flush = f.hang, f.hang
+		f.Components = append(f.Components,
+			lifecycle.Component{Name: "above", DependsOn: []string{"guilty"}, Stop: f.hang},
+			lifecycle.Component{Name: "far", Stop: f.hang})
+	}, 4, 29 * s, "stop flush: not done by its deadline"},
 
 	{"observer", "hangs", func(f *faultyApp) {
 		f.Observers = append(f.Observers, func(lifecycle.Event) { f.hang(context.Background()) })

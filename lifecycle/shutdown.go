@@ -307,14 +307,14 @@ func isClosed(c <-chan struct{}) bool {
 	}
 }
 
-// flush calls the App's Flush, within the reserve.
+// flush calls the App's Flush.
 func (p *process) flush(ctx context.Context) {
 	defer p.phaseOver(flushPhase)
 	if p.app.Flush == nil {
 		return
 	}
 	defer p.flushing.set("")
-	if p.call(context.WithoutCancel(ctx), p.flushing, "stop", p.app.Flush, p.t0.Add(p.budget.flushed())) {
+	if p.call(context.WithoutCancel(ctx), p.flushing, "stop", p.app.Flush, p.t0.Add(p.budget.flushBy(time.Since(p.t0)))) {
 		p.instant(Event{Instant: "Flushed", Took: time.Since(p.t0)})
 	}
 }
