@@ -150,6 +150,26 @@ func (p *process) leftBehind(part *part, op string, said error) {
 	p.tell(Event{Instant: "ComponentLeftBehind", Component: part.Name, Err: err})
 }
 
+// saidLate adds to the error of a part that was left behind what it has said since.
+func (p *process) saidLate(part *part, op string, said error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for i, err := range p.errs {
+		if e, ok := err.(*Error); ok && e.late && e.Component == part.Name && e.Op == op {
+			p.errs[i] = part.overdue(op, said)
+		}
+	}
+}
+
+// lateDrains completes the report by the drains that were left behind and are over.
+func (p *process) lateDrains() {
+	for _, part := range p.parts {
+		if part.lateDrain != nil {
+			part.lateDrain()
+		}
+	}
+}
+
 // lateStacks completes the report by the stacks that were not known when their
 // component was left behind.
 func (p *process) lateStacks() {

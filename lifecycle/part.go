@@ -43,6 +43,7 @@ type part struct {
 
 	windowDone  chan struct{} // of a server: it accepts no more connections
 	closeWindow func()        // idempotent
+	lateDrain   func()        // takes what a drain that was left behind has come to say; nil if none was
 
 	mu     sync.Mutex // guards what follows
 	op     string     // what it is doing, "" when it is over or never began

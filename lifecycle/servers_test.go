@@ -6,15 +6,19 @@ package lifecycle_test
 import (
 	"context"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/lameduck-go/lameduck/drain"
+	"github.com/lameduck-go/lameduck/internal/memnet"
 	"github.com/lameduck-go/lameduck/lifecycle"
 	"github.com/lameduck-go/lameduck/probes"
 )
@@ -127,4 +131,45 @@ func TestAcceptWindowWaitsForProbersOfTheProbeListener(t *testing.T) {
 	}
 	assert.GreaterOrEqual(t, failing, 2)
 	require.NoError(t, <-done)
+}
+
+// A slowListener takes its time to close.
+type slowListener struct {
+	net.Listener
+	until context.Context
+}
+
+func (l slowListener) Close() error { <-l.until.Done(); return l.Listener.Close() }
+
+// TestDrainThatIsLateIsReported: nobody waits for it, but what it says is not lost.
+func TestDrainThatIsLateIsReported(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		defer close(release)
+		l := memnet.Listen()
+		until, cancel := context.WithTimeout(t.Context(), time.Minute+26*time.Second)
+		defer cancel()
+		d := newDiary()
+		web := lifecycle.HTTP("web", &http.Server{Handler: http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-release })}, "db")
+		web.Listen = func(context.Context) (net.Listener, error) {
+			return slowListener{l, until}, nil
+		}
+		a, log := app(d.component("db"), web)
+		a.Components = append(a.Components, lifecycle.Component{Name: "client", Start: func(ctx context.Context) error {
+			nc, err := l.Dial(ctx)
+			if err == nil {
+				_, err = nc.Write([]byte("GET /slow HTTP/1.1\r\nHost: web\r\n\r\n"))
+				go io.Copy(io.Discard, nc)
+			}
+			return err
+		}})
+		err := runFor(t, a, time.Minute)
+		require.ErrorIs(t, err, lifecycle.ErrDeadline)
+		assert.ErrorContains(t, err, "drain web: not done by its deadline: drain: cut at the deadline: GET /slow")
+		assert.Contains(t, log.String(), "drain of a component that was left behind is over")
+		assert.Contains(t, strings.Join(d.lines(), "\n"), "db stopped")
+		require.NotNil(t, a.Report().Components[1].Drained)
+		_, _, cut := a.Report().Requests()
+		assert.EqualValues(t, 1, cut)
+	})
 }

@@ -84,9 +84,10 @@ func (p *process) draining() []*part {
 	return nil
 }
 
-// drainSlack is how much later than its deadline a drain may return before it is
-// left behind.
-const drainSlack = 20 * time.Millisecond
+// drainSlack is how much later than its deadline the drain of a server may return, which
+// has much to do at the end of it, before it is left behind: a small part of what the
+// stop functions have for their own.
+func (b budget) drainSlack() time.Duration { return min(200*time.Millisecond, b.stop/10) }
 
 // share returns how long a part's drain may take that begins that long after T0:
 // the rest of its floor, which no part below can need again since every floor counts
@@ -143,6 +144,7 @@ func (p *part) whileItRuns(ctx context.Context) context.Context {
 // balancer sends on purpose.
 func (p *process) drainServer(ctx context.Context, part *part, share time.Duration) {
 	begin := time.Now()
+	last := begin.Add(share + p.budget.drainSlack())
 	ctx, cancel := context.WithTimeout(ctx, share)
 	defer cancel()
 	if part.Server.Floor = p.floorOf(part.Component) - begin.Sub(p.t0); part.Server.Floor <= 0 {
@@ -158,19 +160,28 @@ func (p *process) drainServer(ctx context.Context, part *part, share time.Durati
 	select {
 	case <-part.Server.AcceptWindowClosed():
 	case <-over:
-	case <-time.After(share + drainSlack):
+	case <-time.After(time.Until(last)):
 	}
 	if isClosed(part.Server.AcceptWindowClosed()) {
 		p.instant(Event{Instant: "AcceptWindowClosed", Component: part.Name, Took: time.Since(p.t0)})
 	}
 	part.closeWindow()
-	if err, ok := awaited(p, done, begin.Add(share+drainSlack), lead(share)); !ok {
-		p.leftBehind(part, "drain", nil)
-	} else if err != nil {
+	err, came := awaited(p, done, last, lead(share))
+	if !came || err != nil {
 		p.leftBehind(part, "drain", err)
+	}
+	part.lateDrain = func() {
+		if err, came := receive(done, time.Now()); came && isClosed(over) {
+			p.log.Error("drain of a component that was left behind is over", "component", part.Name, "error", err, "report", report)
+			p.saidLate(part, "drain", err)
+			part.note(func(r *ComponentReport) { r.Drained = &report })
+		}
 	}
 	if !isClosed(over) {
 		return
+	}
+	if came {
+		part.lateDrain = nil
 	}
 	if report.Cancelled > 0 {
 		p.log.Warn("requests were cancelled before the deadline", "component", part.Name, "requests", report.Cancelled)
@@ -321,6 +332,7 @@ func (p *process) flush(ctx context.Context) {
 
 // finish tells the end and returns all errors.
 func (p *process) finish() error {
+	p.lateDrains()
 	p.lateStacks()
 	broken := p.probes.Broken()
 	for _, name := range slices.Sorted(maps.Keys(broken)) {
