@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -172,4 +173,33 @@ func TestDrainThatIsLateIsReported(t *testing.T) {
 		_, _, cut := a.Report().Requests()
 		assert.EqualValues(t, 1, cut)
 	})
+}
+
+// TestDrainThatPanicsIsNoHang: it is over long before its deadline.
+func TestDrainThatPanicsIsNoHang(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := memnet.Listen()
+		web := lifecycle.HTTP("web", new(http.Server))
+		web.Listen = func(context.Context) (net.Listener, error) { return breaksOnce{l, new(atomic.Bool)}, nil }
+		a, log := app(web)
+		err := runFor(t, a, time.Minute)
+		assert.ErrorContains(t, err, "drain web: panic: odd")
+		assert.NotErrorIs(t, err, lifecycle.ErrDeadline)
+		assert.Equal(t, 1, lifecycle.ExitCode(err))
+		assert.Contains(t, log.String(), `msg="component failed to drain" component=web`)
+	})
+}
+
+// A breaksOnce is closed, and breaks when it is closed first.
+type breaksOnce struct {
+	net.Listener
+	broken *atomic.Bool
+}
+
+func (l breaksOnce) Close() error {
+	defer l.Listener.Close()
+	if !l.broken.Swap(true) {
+		panic("odd")
+	}
+	return nil
 }

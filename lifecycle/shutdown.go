@@ -167,7 +167,11 @@ func (p *process) drainServer(ctx context.Context, part *part, share time.Durati
 	}
 	part.closeWindow()
 	err, came := awaited(p, done, last, lead(share))
-	if !came || err != nil {
+	switch {
+	case came && err != nil && !of(err).returned:
+		p.log.Error("component failed to drain", "component", part.Name, "error", err)
+		p.failed(part, part.fail("drain", err))
+	case !came || err != nil:
 		p.leftBehind(part, "drain", err)
 	}
 	part.lateDrain = func() {
