@@ -31,7 +31,9 @@ var taken struct {
 // socket that systemd has opened under that name, the FileDescriptorName of its
 // socket unit, or the only one if the name is empty. systemd keeps it too: clients
 // that come while the process is replaced wait in its queue. Each socket is handed
-// out once. On other systems than Unix there is none.
+// out once. From the first of these calls on, the programs that the process starts
+// inherit none of them, whether it is taken or not. On other systems than Unix there
+// is none.
 //
 // The error says what there is instead. The protocol is that of
 // sd_listen_fds(3).

@@ -29,12 +29,11 @@ func init() {
 	programs["slow to stop"] = slowToStop
 	programs["host"] = host
 	programs["shutdown that hangs"] = func() {
-		lifecycle.MainThatHangs(&lifecycle.App{Components: []lifecycle.Component{
+		lifecycle.MainThatHangs(&lifecycle.App{Reserve: 6 * time.Second, Components: []lifecycle.Component{
 			{Name: "guilty", Drain: func(context.Context) error { return nil }},
 		}})
 	}
 	programs["two servers"] = twoServers
-
 }
 
 // launch starts one of the programs.
