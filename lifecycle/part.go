@@ -64,7 +64,10 @@ var closed = make(chan struct{})
 
 func init() { close(closed) }
 
-var errNotStarted = errors.New("not started, or failed to start")
+var (
+	errNotStarted    = errors.New("not started, or failed to start")
+	errNoCertificate = errors.New("its TLSConfig has no certificate; one is set by http2.ConfigureServer, too, and by net/http when a server serves, which it does once")
+)
 
 func newPart(c Component, app string) *part {
 	p := &part{
@@ -115,7 +118,7 @@ func (p *part) serve(h *http.Server) {
 		}
 	}
 	if secure && len(h.TLSConfig.Certificates) == 0 && h.TLSConfig.GetCertificate == nil && h.TLSConfig.GetConfigForClient == nil {
-		p.Start = func(context.Context) error { return errors.New("its TLSConfig has no certificate") }
+		p.Start = func(context.Context) error { return errNoCertificate }
 	}
 	p.undo = func(context.Context) error { return l.Close() }
 	p.Run = func(context.Context) error {

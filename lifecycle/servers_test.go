@@ -203,3 +203,15 @@ func (l breaksOnce) Close() error {
 	}
 	return nil
 }
+
+// TestServerThatHasServedIsRefused: net/http has given it a TLSConfig, which says
+// nothing of TLS.
+func TestServerThatHasServedIsRefused(t *testing.T) {
+	srv := new(http.Server)
+	l := memnet.Listen()
+	l.Close()
+	require.Error(t, srv.Serve(l))
+	require.NotNil(t, srv.TLSConfig)
+	a, _ := app(lifecycle.HTTP("web", srv))
+	assert.ErrorContains(t, a.Run(t.Context()), "start web: its TLSConfig has no certificate; one is set by http2.ConfigureServer, too, and by net/http when a server serves")
+}
