@@ -41,6 +41,7 @@ type part struct {
 	runCtx    context.Context
 	cancelRun context.CancelFunc
 
+	serving     chan struct{} // of a server: it has its listener, and can be drained
 	windowDone  chan struct{} // of a server: it accepts no more connections
 	closeWindow func()        // idempotent
 	lateDrain   func()        // takes what a drain that was left behind has come to say; nil if none was
@@ -82,6 +83,7 @@ func newPart(c Component, app string) *part {
 		report:      ComponentReport{Name: c.Name},
 	}
 	if c.Server != nil {
+		p.serving = make(chan struct{})
 		p.windowDone = make(chan struct{})
 		p.closeWindow = sync.OnceFunc(func() { close(p.windowDone) })
 		p.serve(c.Server.HTTP)
@@ -122,8 +124,10 @@ func (p *part) serve(h *http.Server) {
 	}
 	p.undo = func(context.Context) error { return l.Close() }
 	p.Run = func(context.Context) error {
-		if h != nil {
-			h.BaseContext = p.labelled(h.BaseContext)
+		if h == nil {
+			close(p.serving) // which is not quite true, and gRPC does not tell
+		} else {
+			h.BaseContext = p.labelled(h.BaseContext, sync.OnceFunc(func() { close(p.serving) }))
 		}
 		err := p.Server.Serve
 		if secure {
@@ -137,9 +141,11 @@ func (p *part) serve(h *http.Server) {
 }
 
 // labelled returns a BaseContext that carries the part's labels, so that a handler
-// which sets labels of its own by the context of its request keeps them.
-func (p *part) labelled(base func(net.Listener) context.Context) func(net.Listener) context.Context {
+// which sets labels of its own by the context of its request keeps them. net/http calls
+// it when the server has its listener.
+func (p *part) labelled(base func(net.Listener) context.Context, serving func()) func(net.Listener) context.Context {
 	return func(l net.Listener) context.Context {
+		serving()
 		ctx := context.Background()
 		if base != nil {
 			ctx = base(l)

@@ -215,3 +215,22 @@ func TestServerThatHasServedIsRefused(t *testing.T) {
 	a, _ := app(lifecycle.HTTP("web", srv))
 	assert.ErrorContains(t, a.Run(t.Context()), "start web: its TLSConfig has no certificate; one is set by http2.ConfigureServer, too, and by net/http when a server serves")
 }
+
+// TestFloorOfAServerThatHasJustStarted: whether the signal comes before its Serve or
+// after it, it has a listener, and so clients.
+func TestFloorOfAServerThatHasJustStarted(t *testing.T) {
+	for range 300 {
+		synctest.Test(t, func(t *testing.T) {
+			a, _ := app()
+			a.Floor = time.Second
+			web := lifecycle.HTTP("web", new(http.Server))
+			web.Listen = func(context.Context) (net.Listener, error) {
+				a.Shutdown("at once")
+				return memnet.Listen(), nil
+			}
+			a.Components = []lifecycle.Component{web}
+			require.NoError(t, a.Run(t.Context()))
+			require.GreaterOrEqual(t, a.Report().Took, time.Second)
+		})
+	}
+}

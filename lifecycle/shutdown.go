@@ -147,6 +147,11 @@ func (p *process) drainServer(ctx context.Context, part *part, share time.Durati
 	last := begin.Add(share + p.budget.drainSlack())
 	ctx, cancel := context.WithTimeout(ctx, share)
 	defer cancel()
+	select { // or the floor would be none, and what waits to be accepted reset
+	case <-part.serving:
+	case <-part.runDone:
+	case <-ctx.Done():
+	}
 	if part.Server.Floor = p.floorOf(part.Component) - begin.Sub(p.t0); part.Server.Floor <= 0 {
 		part.Server.Floor = -1 // none, where zero would be the default
 	}
