@@ -38,7 +38,8 @@ const (
 // once. Without a deadline and without cancellation Drain waits for ever.
 //
 // The error is nil when nothing was cut. Otherwise it wraps ErrCut and names
-// what was cut, ten things at most; the report has them all. A call after the
+// what was cut, ten things at most; the report has them all. A panic of GRPC's
+// GracefulStop or Stop is an error, too. A call after the
 // first one waits for the first one's result, or returns its own context's error
 // if that ends earlier. Drain without Serve returns at once.
 func (s *Server) Drain(ctx context.Context) (Report, error) {
@@ -97,7 +98,7 @@ func (s *Server) run(ctx context.Context) (r Report, err error) {
 	r.End.Took = took()
 
 	s.counters.fill(&r)
-	return r, err
+	return r, s.panicked(err)
 }
 
 // stopwatch returns a function that returns the time since the last call.

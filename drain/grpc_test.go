@@ -503,6 +503,46 @@ func TestGracefulStopThatHangsIsNamed(t *testing.T) {
 	})
 }
 
+// A brokenGRPC panics when it is to end.
+type brokenGRPC struct{ drain.GRPCServer }
+
+func (brokenGRPC) GracefulStop() { panic("no grace") }
+func (brokenGRPC) Stop()         { panic("no end") }
+
+func TestPanicsOfAGRPCServerAreErrors(t *testing.T) {
+	for name, tt := range map[string]struct {
+		open bool // a client stays
+		want []string
+	}{
+		"nothing left": {false, []string{"GracefulStop of the gRPC server panicked: no grace"}},
+		"cut":          {true, []string{"GracefulStop of the gRPC server panicked: no grace", "Stop of the gRPC server panicked: no end"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				release := make(chan struct{})
+				g := &fakeGRPC{handle: func(context.Context, string) { <-release }}
+				srv := &drain.Server{}
+				r := startGRPC(t, srv, g)
+				srv.GRPC = brokenGRPC{g}
+				if tt.open {
+					c := r.dial().http2("")
+					c.call(1, "/t.T/Call")
+					synctest.Wait()
+				}
+				_, took, err := r.drain(10 * time.Second)
+				assert.LessOrEqual(t, took, 10*time.Second)
+				assert.Equal(t, tt.open, errors.Is(err, drain.ErrCut))
+				for _, want := range tt.want {
+					assert.ErrorContains(t, err, want)
+				}
+				close(release)
+				synctest.Wait()
+				r.nothingOpen()
+			})
+		})
+	}
+}
+
 // Without interceptors the calls have no names, and are waited for by GracefulStop.
 func TestGRPCWithoutCall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -172,6 +172,7 @@ type Server struct {
 	last      *conn      // the head of their list, which takes less room than a map
 	listeners map[*listener]struct{}
 	cancels   []context.CancelCauseFunc // of the base contexts
+	panics    []error                   // of the gRPC server's methods
 }
 
 // A phase is a part of a server's life. It only ever grows.
