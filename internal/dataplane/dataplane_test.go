@@ -255,7 +255,7 @@ func TestForeignOutput(t *testing.T) {
 }
 
 func TestArticleIsPrintedAsTheArticleDoes(t *testing.T) {
-	a := &article{strategy: shutdown, length: time.Minute, rollout: 2800 * time.Millisecond, told: []time.Duration{1500 * time.Millisecond, 6800 * time.Millisecond}, out: `
+	a := &article{strategy: shutdown, length: time.Minute, rollout: 2800 * time.Millisecond, ended: []termination{{propagation: 1500 * time.Millisecond}, {propagation: 6800 * time.Millisecond}}, out: `
 # target 99.9% 0.906417
 Error cases : count 7 avg 0.01
 # target 99.9% 0.0232843
@@ -276,7 +276,23 @@ All done 7217 calls (plus 8 warmup) 66.5 ms avg, 120.2 qps
     rollout 2.8 s; the node was told of the removals after 1.5 6.8 s
 
 `, out.String())
-	assert.Equal(t, 7, a.lost())
+}
+
+func TestArticleFault(t *testing.T) {
+	const lost = "Code  -1 : 7 (0.1 %)\nCode 200 : 7210 (99.9 %)\n"
+	for _, tt := range []struct {
+		name string
+		a    article
+		want string
+	}{
+		{"nothing lost", article{strategy: lameduck, out: "Code 200 : 7210 (100.0 %)\n"}, ""},
+		{"lost", article{strategy: lameduck, out: lost, ended: []termination{{late: true}}}, "7 lost"},
+		{"lost after the cap", article{strategy: lameduck, out: lost, ended: []termination{{}, {late: true, capped: true}}}, ""},
+		{"lost by the others", article{strategy: shutdown, out: lost}, ""},
+		{"fortio has failed", article{strategy: lameduck, out: "flag provided but not defined\n"}, "fortio: not the output that was expected: flag provided but not defined"},
+	} {
+		assert.Equal(t, tt.want, tt.a.fault(), tt.name)
+	}
 }
 
 func TestFault(t *testing.T) {
@@ -288,14 +304,17 @@ func TestFault(t *testing.T) {
 	}{
 		{"nothing lost", outcome{job: job{strategy: lameduck}, balance: lost(0)}, ""},
 		{"lost", outcome{job: job{strategy: lameduck}, balance: lost(2)}, "2 lost"},
-		{"lost after the cap", outcome{job: job{strategy: lameduck}, balance: lost(2), terminations: []termination{{capped: true, late: true, lost: 2}}}, ""},
+		{"lost after the cap", outcome{job: job{strategy: lameduck}, balance: lost(2), terminations: []termination{{capped: true, late: true, lost: 2, after: 2}}}, ""},
+		{"lost before the cap", outcome{job: job{strategy: lameduck}, balance: lost(2), terminations: []termination{{capped: true, late: true, lost: 2, after: 1}}}, "1 lost"},
+		{"capped, though the plane was told", outcome{job: job{strategy: lameduck}, balance: lost(2), terminations: []termination{{capped: true, lost: 2, after: 2}}}, "2 lost"},
 		{"told after a quiet window", outcome{job: job{strategy: lameduck}, balance: lost(2), terminations: []termination{{late: true, lost: 2}}}, "2 lost"},
-		{"elsewhere as well", outcome{job: job{strategy: lameduck}, balance: lost(3), terminations: []termination{{capped: true, lost: 2}, {lost: 1}}}, "1 lost"},
+		{"elsewhere as well", outcome{job: job{strategy: lameduck}, balance: lost(3), terminations: []termination{{capped: true, late: true, lost: 2, after: 2}, {lost: 1, after: 1}}}, "1 lost"},
 		{"foreign", outcome{job: job{strategy: lameduck}, balance: lost(0), foreign: []tallied{{lost: 1}}}, "clients of others have lost 1"},
+		{"foreign alone, after the cap", outcome{job: job{strategy: lameduck}, balance: lost(0), foreign: []tallied{{lost: 1}}, terminations: []termination{{capped: true, late: true}}}, ""},
 		{"the baseline", outcome{job: job{strategy: shutdown}, balance: lost(9)}, ""},
 		{"the baseline loses nothing", outcome{job: job{strategy: shutdown}, balance: lost(0)}, "the baseline loses nothing, so this tests nothing"},
-		{"beyond", outcome{job: job{strategy: lameduck, beyond: true}, balance: lost(2), terminations: []termination{{capped: true, lost: 2}}}, ""},
-		{"beyond and nothing lost", outcome{job: job{strategy: lameduck, beyond: true}, balance: lost(0), terminations: []termination{{capped: true}}},
+		{"beyond", outcome{job: job{strategy: lameduck, beyond: true}, balance: lost(2), terminations: []termination{{capped: true, late: true, lost: 2, after: 2}}}, ""},
+		{"beyond and nothing lost", outcome{job: job{strategy: lameduck, beyond: true}, balance: lost(0), terminations: []termination{{capped: true, late: true}}},
 			"a propagation beyond the cap loses nothing, so this tests nothing"},
 		{"the sleep may", outcome{job: job{strategy: sleep}, balance: lost(0)}, ""},
 		{"books", outcome{job: job{strategy: sleep}, balance: balance{orphans: 1}}, "the books do not balance: 1 requests are on one side only"},
@@ -309,7 +328,7 @@ func TestWindows(t *testing.T) {
 		{propagation: time.Second}, {propagation: 2 * time.Second, late: true, lost: 1}, {propagation: 25 * time.Second, late: true, capped: true, lost: 9},
 	}}
 	assert.Equal(t, "nftables, lameduck: propagation 2.0 s at the median, 25.0 s at worst; "+
-		"1 of 3 were told after the replica had closed its listener: 1 lost there; "+
+		"2 of 3 were told after the replica had closed its listener: 10 lost there; "+
 		"in 1 of 3 the accept window was closed by its cap: 9 lost there", o.windows())
 	o.plane = "caddy"
 	assert.Equal(t, "nftables, lameduck: in 1 of 3 the accept window was closed by its cap: 9 lost there", o.windows())
@@ -338,6 +357,10 @@ func TestLossLines(t *testing.T) {
 	assert.Equal(t, want, o.lossLines())
 	o.settle()
 	assert.Equal(t, []int{0, 2}, []int{o.terminations[0].lost, o.terminations[1].lost})
+	assert.Equal(t, []int{0, 2}, []int{o.terminations[0].after, o.terminations[1].after})
+	o.terminations[1].closed = at.Add(13*time.Second + 500*time.Millisecond + closeSlack)
+	o.settle()
+	assert.Equal(t, 1, o.terminations[1].after)
 }
 
 func TestFlags(t *testing.T) {

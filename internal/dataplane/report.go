@@ -126,11 +126,11 @@ func spread(all []termination, f func(termination) time.Duration) (median, worst
 func (o *outcome) windows() string {
 	var capped, lostCapped, late, lostLate int
 	for _, t := range o.terminations {
-		switch {
-		case t.capped:
+		if t.capped {
 			capped++
 			lostCapped += t.lost
-		case t.late:
+		}
+		if t.late {
 			late++
 			lostLate += t.lost
 		}
@@ -164,12 +164,12 @@ func (o *outcome) lossLines() (lines []string) {
 	return lines
 }
 
-// excused counts the losses of terminations whose accept window was at its cap:
-// nothing in the process can serve who comes after it.
+// excused counts the losses after an accept window that was at its cap while the
+// plane still sent clients: nothing in the process can serve who comes then.
 func (o *outcome) excused() (n int) {
 	for _, t := range o.terminations {
-		if t.capped {
-			n += t.lost
+		if t.beyondCap() {
+			n += t.after
 		}
 	}
 	return n
@@ -187,7 +187,7 @@ func (o *outcome) fault() string {
 		return fmt.Sprintf("the books do not balance: %d requests are on one side only", o.balance.orphans)
 	case o.strategy == lameduck && lost > o.excused():
 		return fmt.Sprintf("%d lost", lost-o.excused())
-	case o.strategy == lameduck && o.excused() == 0 && foreign > 0:
+	case o.strategy == lameduck && foreign > 0 && !slices.ContainsFunc(o.terminations, termination.beyondCap): // when, they do not say
 		return fmt.Sprintf("clients of others have lost %d", foreign)
 	case o.beyond && o.excused() == 0:
 		return "a propagation beyond the cap loses nothing, so this tests nothing"

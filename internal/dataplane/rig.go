@@ -29,6 +29,10 @@ const (
 	settle    = 500 * time.Millisecond // of load on all replicas before a termination
 	reachMax  = 30 * time.Second
 	loadAfter = time.Second // the last replica is gone
+
+	// A replica says that its accept window is closed when it has closed its listener,
+	// and on a busy machine a while after.
+	closeSlack = time.Second
 )
 
 // A job is one data plane under load while replicas are terminated in one way.
@@ -62,9 +66,11 @@ type termination struct {
 	begin       time.Time
 	exit        time.Duration // until the replica was gone
 	propagation time.Duration // until the plane was told
-	late        bool          // that was after the replica's accept window
+	closed      time.Time     // the replica's accept window
+	late        bool          // the plane was told after that
 	capped      bool          // the accept window was closed by its cap
 	lost        int           // until the next one
+	after       int           // of these, since the accept window was closed
 }
 
 // An outcome is what came of a job.
@@ -84,6 +90,11 @@ func hosts(n int) (names []string) {
 	}
 	return names
 }
+
+// beyondCap reports whether the plane has sent clients to the replica for longer than
+// that may wait: until its cap new connections came, and the plane was not told. A
+// plane that asks for readiness is told within six seconds, so it never does.
+func (t termination) beyondCap() bool { return t.capped && t.late }
 
 // newRig makes the network, and puts the plane on its node.
 func newRig(j job, seed *rand.Rand, dir string, slots int) (*rig, error) {
@@ -181,7 +192,12 @@ func (o *outcome) settle() {
 		if i+1 < len(o.terminations) {
 			end = o.terminations[i+1].begin
 		}
-		o.terminations[i].lost = o.books.between(o.terminations[i].begin, end)
+		t := &o.terminations[i]
+		t.lost = o.books.between(t.begin, end)
+		t.after = t.lost
+		if from := t.closed.Add(-closeSlack); from.After(t.begin) {
+			t.after = o.books.between(from, end)
+		}
 	}
 }
 
@@ -276,12 +292,11 @@ func (r *rig) terminate(ctx context.Context, p *process) (termination, error) {
 	if err := both.Wait(); err != nil {
 		return t, err
 	}
-	closed, capped := p.window()
-	if closed.IsZero() {
-		closed = t.begin
+	t.closed, t.capped = p.window()
+	if t.closed.IsZero() {
+		t.closed = t.begin
 	}
-	t.late = r.plane.told() && unrouted.After(closed)
-	t.capped = capped
+	t.late = r.plane.told() && unrouted.After(t.closed)
 	return t, ctx.Err()
 }
 

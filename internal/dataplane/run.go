@@ -217,7 +217,7 @@ func (c config) jobs(there []foreign) (jobs []job) {
 var strategyOrder = []string{lameduck, sleep, shutdown}
 
 // runArticle does the article's experiment for each strategy and client, and
-// returns 1 if Lameduck has lost something.
+// returns 1 if Lameduck has lost something, or if that is not known.
 func (c config) runArticle(ctx context.Context, there []foreign, out io.Writer) (code int, err error) {
 	if !slices.ContainsFunc(there, func(f foreign) bool { return f.name == "fortio" }) {
 		fmt.Fprintln(out, "no fortio, so not the article's experiment")
@@ -239,7 +239,8 @@ func (c config) runArticle(ctx context.Context, there []foreign, out io.Writer) 
 	}
 	for _, a := range all {
 		a.print(out)
-		if a.strategy == lameduck && a.lost() > 0 {
+		if fault := a.fault(); fault != "" {
+			fmt.Fprintf(out, "FAIL: the article's experiment, %s: %s\n", a.strategy, fault)
 			code = 1
 		}
 	}
