@@ -113,7 +113,7 @@ func TestNothingIsLeft(t *testing.T) {
 		{name: "SIGINT", signal: syscall.SIGINT, status: 3},
 		{name: "SIGTERM", signal: syscall.SIGTERM, status: 3},
 		{name: "SIGKILL", signal: syscall.SIGKILL, status: -1},
-		{name: "nft fails", path: failing(t, "nft"), status: 3},
+		{name: "nft fails", path: nft(t, "*service*"), status: 3},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -158,11 +158,25 @@ func TestNothingIsLeft(t *testing.T) {
 	}
 }
 
-// failing returns a directory with a program that fails.
-func failing(t *testing.T, name string) string {
+// nft returns a directory with an nft that fails for rules that match a pattern.
+func nft(t *testing.T, pattern string) string {
 	dir := t.TempDir()
-	require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte("#!/bin/sh\necho no such rule >&2\nexit 1\n"), 0o755))
+	script := "#!/bin/sh\ncase $(cat) in " + pattern + ") echo no such rule >&2; exit 1;; esac\n"
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "nft"), []byte(script), 0o755))
 	return dir
+}
+
+// A kernel without what the rules take has no nftables plane, which is said, and is
+// no failure unless it is required.
+func TestWithoutKernelSupport(t *testing.T) {
+	t.Parallel()
+	for required, status := range map[string]int{"": 0, "required": 3} {
+		cmd := program(t, small(lameduck)...)
+		cmd.Env = append(cmd.Env, "PATH="+nft(t, "*")+":"+os.Getenv("PATH"), requiredEnv+"="+required)
+		out, _ := cmd.CombinedOutput()
+		assert.Equal(t, status, cmd.ProcessState.ExitCode(), "%s", out)
+		assert.Contains(t, string(out), "left out: nftables (nft: exit status 1: no such rule)")
+	}
 }
 
 // enclosure returns the directory of the enclosure that a command has made.

@@ -62,19 +62,39 @@ var needs = map[string][]string{
 	"caddy":    {"caddy"},
 }
 
-// installed reports whether a plane can be had.
-func installed(plane string) bool {
+// lacks returns why a plane cannot be had, after its name; empty if it can.
+func lacks(plane string) string {
 	for _, need := range needs[plane] {
 		_, err := os.Stat(need)
 		if !filepath.IsAbs(need) {
 			_, err = exec.LookPath(need)
 		}
 		if err != nil {
-			return false
+			return plane
 		}
 	}
-	return true
+	if plane == "nftables" {
+		cmd := exec.Command("nft", "--check", "--file", "-")
+		cmd.Stdin = strings.NewReader(nftablesCheck)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			line, _, _ := strings.Cut(string(out), "\n")
+			return fmt.Sprintf("nftables (nft: %v: %s)", err, line)
+		}
+	}
+	return ""
 }
+
+func installed(plane string) bool { return lacks(plane) == "" }
+
+// nftablesCheck has what the rules of the plane have, which is more than a kernel has
+// to have been built with.
+const nftablesCheck = `
+table ip check {
+	chain endpoints { meta l4proto tcp dnat ip to numgen random mod 1 map { 0 : 192.0.2.1 . 80 }; }
+	chain prerouting { type nat hook prerouting priority -100; tcp dport 80 jump endpoints; }
+	chain postrouting { type nat hook postrouting priority 100; ct status dnat masquerade fully-random; }
+}
+`
 
 // The nftables plane is what kube-proxy makes of a NodePort service: each new
 // connection is given to an endpoint at random, and conntrack keeps it there, whether

@@ -109,17 +109,18 @@ const requiredEnv = "LAMEDUCK_CLIENTS"
 func run(ctx context.Context, c config, out io.Writer) (int, error) {
 	there, missing := available(foreigners(c.fortio), c.clients)
 	c.planes = slices.DeleteFunc(slices.Clone(c.planes), func(p string) bool {
-		if !installed(p) {
-			missing = append(missing, p)
+		why := lacks(p)
+		if why != "" {
+			missing = append(missing, why)
 		}
-		return !installed(p)
+		return why != ""
 	})
 	fmt.Fprintf(out, "seed %d; %d replicas, %v from host to host, so a round trip to a replica takes %v; propagation log-normal, p50 %v, p99 %v\n",
 		c.seed, replicas, oneWay, 4*oneWay, propagationP50, propagationP99)
 	if len(missing) > 0 {
-		fmt.Fprintf(out, "not installed, and so left out: %s\n", strings.Join(missing, ", "))
+		fmt.Fprintf(out, "not to be had here, and so left out: %s\n", strings.Join(missing, ", "))
 		if os.Getenv(requiredEnv) == "required" {
-			return 0, fmt.Errorf("something is not installed, and %s=required", requiredEnv)
+			return 0, fmt.Errorf("something is not to be had, and %s=required", requiredEnv)
 		}
 	}
 	var code int
@@ -221,6 +222,10 @@ var strategyOrder = []string{lameduck, sleep, shutdown}
 func (c config) runArticle(ctx context.Context, there []foreign, out io.Writer) (code int, err error) {
 	if !slices.ContainsFunc(there, func(f foreign) bool { return f.name == "fortio" }) {
 		fmt.Fprintln(out, "no fortio, so not the article's experiment")
+		return 0, nil
+	}
+	if !installed("nftables") {
+		fmt.Fprintln(out, "no nftables, so not the article's experiment")
 		return 0, nil
 	}
 	var all []*article
