@@ -331,6 +331,8 @@ func TestFault(t *testing.T) {
 		{"beyond and nothing lost", outcome{job: job{strategy: lameduck, beyond: true}, balance: lost(0), terminations: []termination{{capped: true, late: true}}},
 			"a propagation beyond the cap loses nothing, so this tests nothing"},
 		{"the sleep may", outcome{job: job{strategy: sleep}, balance: lost(0)}, ""},
+		{"books of others", outcome{job: job{strategy: sleep}, foreign: []tallied{{name: "wrk", sent: 9, lost: 1, ran: 7}}},
+			"the books do not balance: wrk has 8 answers, and the replicas have run 7 of its requests"},
 		{"books", outcome{job: job{strategy: sleep}, balance: balance{orphans: 1}}, "the books do not balance: 1 requests are on one side only"},
 	} {
 		assert.Equal(t, tt.want, tt.o.fault(), tt.name)

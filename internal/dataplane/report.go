@@ -181,6 +181,9 @@ func (o *outcome) fault() string {
 	lost, foreign := o.balance.sent-o.balance.answered, 0
 	for _, t := range o.foreign {
 		foreign += t.lost
+		if answered := t.sent - t.lost; answered > t.ran {
+			return fmt.Sprintf("the books do not balance: %s has %d answers, and the replicas have run %d of its requests", t.name, answered, t.ran)
+		}
 	}
 	switch {
 	case o.balance.orphans > 0:
