@@ -52,7 +52,7 @@ func Check(app *lifecycle.App, manifest []byte, unmarshal func(data []byte, v an
 	c := &checker{program: prog, faults: faults}
 	c.workloads(objects)
 	for _, o := range objects {
-		c.object = o.name()
+		c.object, c.namespace = o.name(), o.Metadata.Namespace
 		switch o.Kind {
 		case "Service":
 			c.service(o)
@@ -66,9 +66,10 @@ func Check(app *lifecycle.App, manifest []byte, unmarshal func(data []byte, v an
 // A checker goes through a manifest.
 type checker struct {
 	*program
-	object string // that is being looked at
-	pods   []*pod
-	faults []error
+	object    string // that is being looked at
+	namespace string // of that
+	pods      []*pod
+	faults    []error
 }
 
 func (c *checker) fault(path, format string, args ...any) {
@@ -92,15 +93,17 @@ func (c *checker) decode(o object, spec any) bool {
 type pod struct {
 	*checker
 	path     string // of spec
+	in       string // its namespace; empty: that of kubectl
 	labels   map[string]string
 	spec     podSpec
 	own      container // the App's
 	ownPath  string
-	replicas int // 0 if it is not known how many there are
+	replicas int // the fewest; 0 if it is not known how many there are
 	deadline int // progressDeadlineSeconds; 0 if there is none
 }
 
 func (c *checker) workloads(objects []object) {
+	fewest := c.autoscaled(objects)
 	for _, o := range objects {
 		c.object = o.name()
 		switch o.Kind {
@@ -109,10 +112,13 @@ func (c *checker) workloads(objects []object) {
 			if !c.decode(o, &spec) {
 				continue
 			}
-			p := &pod{checker: c, path: "spec.template.spec", labels: spec.Template.Metadata.Labels,
+			p := &pod{checker: c, path: "spec.template.spec", in: o.Metadata.Namespace, labels: spec.Template.Metadata.Labels,
 				spec: spec.Template.Spec}
 			if o.Kind != "DaemonSet" {
 				p.replicas = or(spec.Replicas, 1)
+				if n, ok := fewest[o.name()]; ok && p.replicas != 0 {
+					p.replicas = n
+				}
 			}
 			if o.Kind == "Deployment" {
 				p.deadline = or(spec.ProgressDeadlineSeconds, 600)
@@ -124,7 +130,7 @@ func (c *checker) workloads(objects []object) {
 		case "Pod":
 			var spec podSpec
 			if c.decode(o, &spec) {
-				p := &pod{checker: c, path: "spec", labels: o.Metadata.Labels, spec: spec}
+				p := &pod{checker: c, path: "spec", in: o.Metadata.Namespace, labels: o.Metadata.Labels, spec: spec}
 				p.check(o.Metadata)
 			}
 		}
@@ -133,6 +139,20 @@ func (c *checker) workloads(objects []object) {
 		c.object = "manifest"
 		c.fault("", "has no Deployment, StatefulSet, DaemonSet, ReplicaSet or Pod")
 	}
+}
+
+// autoscaled returns how many pods a HorizontalPodAutoscaler of the manifest leaves
+// of a workload at least, by the workload's name. It counts in place of replicas,
+// which is left out then, so that kubectl apply does not take it back.
+func (c *checker) autoscaled(objects []object) map[string]int {
+	fewest := make(map[string]int)
+	for _, o := range objects {
+		var spec autoscalerSpec
+		if c.object = o.name(); o.Kind == "HorizontalPodAutoscaler" && c.decode(o, &spec) {
+			fewest[spec.ScaleTargetRef.Kind+"/"+spec.ScaleTargetRef.Name] = or(spec.MinReplicas, 1)
+		}
+	}
+	return fewest
 }
 
 // check looks at what a pod of any workload has.
@@ -165,8 +185,12 @@ func (p *pod) port(v value) (int, error) {
 	return 0, fmt.Errorf("no port of the pod has the name %q", v.text)
 }
 
-// selectedBy reports whether a selector selects the pod.
-func (p *pod) selectedBy(labels map[string]string) bool {
+// selectedBy reports whether a selector selects the pod, of an object that is in a
+// namespace.
+func (p *pod) selectedBy(namespace string, labels map[string]string) bool {
+	if p.in != "" && namespace != "" && p.in != namespace {
+		return false
+	}
 	for key, value := range labels {
 		if got, ok := p.labels[key]; !ok || got != value {
 			return false

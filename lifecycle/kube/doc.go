@@ -51,13 +51,15 @@
 // The roll-out:
 //   - no replica goes before its successor is ready if it is the last one;
 //   - no hostPort and no hostNetwork keeps the successor from being scheduled;
-//   - a PodDisruptionBudget leaves one pod to be evicted, or nodes cannot be drained;
-//   - a Service sends clients to a server of the App, and not to pods that are not ready.
+//   - a PodDisruptionBudget leaves one pod to be evicted, or nodes cannot be drained,
+//     of the fewest that a HorizontalPodAutoscaler of the manifest leaves;
+//   - a Service sends clients to a server of the App, or to the ProbeAddr if there is an
+//     App.Admin, and not to pods that are not ready, unless it is headless.
 //
 // # What is not
 //
 // Whether the API server takes the manifest: kubectl apply --dry-run=server says
-// that, unknown fields included. What a mutating webhook adds, such as a mesh's
+// that, unknown fields included. What envFrom brings. What a mutating webhook adds, such as a mesh's
 // sidecar. And what balancers outside the cluster are set to.
 //
 // The rules are those of k8s.io/kubernetes v1.37: pkg/kubelet/kuberuntime for hooks

@@ -190,6 +190,10 @@ func whole(d time.Duration) time.Duration {
 
 func seconds(n int) time.Duration { return time.Duration(min(n, 1e9)) * time.Second }
 
+// shellScript is the option with which a shell takes a script for an argument, and
+// those that may be with it, such as -ec.
+var shellScript = regexp.MustCompile(`^-[a-z]*c$`)
+
 // command looks for a shell between the kubelet and the program: it is the process
 // that gets the signal, and hands none on.
 func (p *pod) command() {
@@ -202,7 +206,7 @@ func (p *pod) command() {
 	switch path.Base(words[0]) {
 	case "sh", "bash", "ash", "dash":
 		script := strings.TrimSpace(words[len(words)-1])
-		if words[1] == "-c" && !strings.Contains(script, "exec ") {
+		if shellScript.MatchString(words[1]) && !strings.Contains(script, "exec ") {
 			p.fault(p.ownPath+".command", "the shell gets the signal and does not hand it on: begin the program with exec")
 		}
 	}

@@ -255,6 +255,7 @@ func TestCheckProbes(t *testing.T) {
 		"a start after the deadline":  {[]string{"failureThreshold: 60", "failureThreshold: 601"}, []string{at + "startupProbe: a start may take 10m0s, and the roll-out has failed after 10m0s (progressDeadlineSeconds)"}},
 		"a start before the deadline": {[]string{"failureThreshold: 60", "failureThreshold: 601", "  replicas: 3", "  replicas: 3\n  progressDeadlineSeconds: 601"}, nil},
 		"a shell":                     {[]string{"          image: web", "          command: [/bin/sh, -c, '/web --quick']"}, []string{at + "command: the shell gets the signal and does not hand it on: begin the program with exec"}},
+		"a shell with an option":      {[]string{"          image: web", "          command: [bash, -euxc, /web]"}, []string{at + "command: the shell gets the signal and does not hand it on: begin the program with exec"}},
 		"a shell that goes":           {[]string{"          image: web", "          command: [sh, -c]\n          args: ['cd /; exec /web']"}, nil},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -23,6 +23,7 @@ func (o object) name() string { return o.Kind + "/" + o.Metadata.Name }
 
 type metadata struct {
 	Name        string            `json:"name"`
+	Namespace   string            `json:"namespace"`
 	Labels      map[string]string `json:"labels"`
 	Annotations map[string]string `json:"annotations"`
 }
@@ -124,12 +125,21 @@ type httpGet struct {
 
 type serviceSpec struct {
 	Type                     string            `json:"type"`
+	ClusterIP                string            `json:"clusterIP"`
 	Selector                 map[string]string `json:"selector"`
 	PublishNotReadyAddresses bool              `json:"publishNotReadyAddresses"`
 	Ports                    []struct {
 		Port       int   `json:"port"`
 		TargetPort value `json:"targetPort"`
 	} `json:"ports"`
+}
+
+type autoscalerSpec struct {
+	ScaleTargetRef struct {
+		Kind string `json:"kind"`
+		Name string `json:"name"`
+	} `json:"scaleTargetRef"`
+	MinReplicas *int `json:"minReplicas"`
 }
 
 type budgetSpec struct {

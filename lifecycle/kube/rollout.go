@@ -66,7 +66,7 @@ func (c *checker) selected(pathOf string, selector map[string]string) []*pod {
 	}
 	var pods []*pod
 	for _, p := range c.pods {
-		if p.selectedBy(selector) {
+		if p.selectedBy(c.namespace, selector) {
 			pods = append(pods, p)
 		}
 	}
@@ -83,7 +83,9 @@ func (c *checker) service(o object) {
 		return
 	}
 	pods := c.selected("spec.selector", spec.Selector)
-	if len(pods) > 0 && spec.PublishNotReadyAddresses {
+	// A headless one is how the pods of a StatefulSet find each other before they are
+	// ready.
+	if len(pods) > 0 && spec.PublishNotReadyAddresses && spec.ClusterIP != "None" {
 		c.fault("spec.publishNotReadyAddresses", "clients are sent to pods that are not ready")
 	}
 	for _, p := range pods {
@@ -103,6 +105,7 @@ func (p *pod) target(pathOf string, target value) {
 	switch {
 	case err != nil:
 		p.fault(pathOf, "%v", err)
+	case number == p.probePort && number != 0 && p.app.Admin != nil: // such as metrics
 	case number == p.probePort && number != 0 && !slices.Contains(p.servers, number):
 		p.fault(pathOf, "%v is where the probes are, not the service", target)
 	case p.complete && !slices.Contains(p.servers, number) && !p.others(number):
