@@ -830,8 +830,8 @@ func TestAnswersDoNotAllocate(t *testing.T) {
 	for _, n := range []int{0, 1, 1000} {
 		red := new(probes.Registry)
 		red.Started()
-		for i := range n {
-			require.NoError(t, red.AddReadiness(probes.Check{Name: strconv.Itoa(i), Func: pass}))
+		for i := range n { // of which none expires meanwhile
+			require.NoError(t, red.AddReadiness(probes.Check{Name: strconv.Itoa(i), Func: pass, Interval: time.Hour, Timeout: time.Hour}))
 		}
 		handlers := []http.Handler{red.LiveHandler(), red.ReadyHandler(), red.StartupHandler(), red.ServingHandler(), red.Handler(), ready(t, n)}
 		w, req := &sink{make(http.Header, 8)}, kubelet()
