@@ -66,12 +66,13 @@ func (c *conn) sweep(now int64, late bool) int64 {
 	if c.seenAt == 0 || reads != c.seen {
 		c.seen, c.seenAt = reads, now
 	}
-	if reads != c.mark() && c.half == 0 {
+	more := reads != c.mark() // once, and so the same below: more may come in meanwhile
+	if more && c.half == 0 {
 		c.half = uint32((now-c.srv.t0)/int64(time.Millisecond)) + 1
 	}
 	var due int64
 	switch {
-	case c.unfinishedLocked() && c.srv.has(byteCheck):
+	case more && !c.handshakesLocked() && c.srv.has(byteCheck):
 		due = c.halfDueLocked()
 	case late:
 		due = c.srv.t0 + int64(sweepDelay)
@@ -90,8 +91,11 @@ func (c *conn) sweep(now int64, late bool) int64 {
 // unfinishedLocked reports whether bytes have come in since c fell idle or was
 // accepted: those of a request, unless they belong to the handshake of TLS.
 func (c *conn) unfinishedLocked() bool {
-	return c.reads.Load() != c.mark() && !(c.tls && c.lastID == 0)
+	return c.reads.Load() != c.mark() && !c.handshakesLocked()
 }
+
+// handshakesLocked reports whether what comes in may be the handshake of TLS.
+func (c *conn) handshakesLocked() bool { return c.tls && c.lastID == 0 }
 
 // idleDueLocked returns when an idle connection is to be ended. The time is
 // shortened by up to a fifth, by the last digits of the time of its accept, so that
