@@ -22,6 +22,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
+	"github.com/lameduck-go/lameduck/drain"
 	"github.com/lameduck-go/lameduck/internal/proc"
 )
 
@@ -145,7 +146,8 @@ func TestBadEnvironmentIsOneLineThatNamesIt(t *testing.T) {
 }
 
 // TestInterruptIsInstant measures the time from an interrupt to the exit of an
-// idle program outside Kubernetes: five times, and the median counts.
+// idle program outside Kubernetes: five times, and the median counts. Whatever it
+// might wait for, the quiet period is the shortest.
 func TestInterruptIsInstant(t *testing.T) {
 	var all []time.Duration
 	for range 5 {
@@ -155,7 +157,7 @@ func TestInterruptIsInstant(t *testing.T) {
 		all = append(all, took)
 	}
 	t.Logf("from SIGINT to exit: %v", all)
-	assert.Less(t, median(all), 100*time.Millisecond)
+	assert.Less(t, median(all), drain.DefaultQuiet)
 }
 
 func TestFloorInsideKubernetes(t *testing.T) {
