@@ -14,7 +14,6 @@ import (
 	"net/http/httptest"
 	"path/filepath"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -50,7 +49,15 @@ func TestHTTPS(t *testing.T) {
 				if network == "unix" {
 					web.Listen = func(ctx context.Context) (net.Listener, error) { return drain.Listen(ctx, "unix", addr) }
 				}
-				s := lifecycletest.Start(t, &lifecycle.App{Logger: slog.New(slog.DiscardHandler), Components: []lifecycle.Component{web}})
+				s := lifecycletest.Start(t, &lifecycle.App{
+					Logger:     slog.New(slog.DiscardHandler),
+					Components: []lifecycle.Component{web},
+					Observers: []func(lifecycle.Event){func(e lifecycle.Event) {
+						if e.Instant == "ShutdownInitiated" {
+							close(release)
+						}
+					}},
+				})
 
 				client := &http.Client{Transport: &http.Transport{
 					TLSClientConfig:   &tls.Config{InsecureSkipVerify: true},
@@ -71,7 +78,6 @@ func TestHTTPS(t *testing.T) {
 					answer <- string(body)
 				}()
 				<-inHandler
-				go func() { time.Sleep(10 * time.Millisecond); close(release) }() // some time after T0
 				r := s.Stop("enough")
 				want := "HTTP/1.1true"
 				if http2 {
