@@ -5,9 +5,7 @@ package lifecycle
 
 import (
 	"cmp"
-	"context"
 	"fmt"
-	"log/slog"
 	"slices"
 	"strings"
 	"time"
@@ -183,16 +181,9 @@ func (p *part) settle(fate string) {
 	p.note(func(r *ComponentReport) { r.Fate = cmp.Or(r.Fate, fate) })
 }
 
-// debug writes one of the lines of which there are many.
-func (p *process) debug(msg string, part *part, took time.Duration) {
-	if ctx := context.Background(); p.log.Enabled(ctx, slog.LevelDebug) {
-		p.log.LogAttrs(ctx, slog.LevelDebug, msg, slog.String("component", part.Name), slog.Duration("took", took))
-	}
-}
-
 // started tells that a part has started.
 func (p *process) started(part *part, took time.Duration) {
-	p.debug("component started", part, took)
+	p.story.component("component started", part.Name, took)
 	part.note(func(r *ComponentReport) { r.Start = took })
 	p.tell(Event{Instant: "ComponentStarted", Component: part.Name, Took: took})
 }
@@ -208,7 +199,7 @@ func (p *process) stopped(part *part, took time.Duration) {
 	if fate == leftBehind {
 		return // which was told
 	}
-	p.debug("component stopped", part, took)
+	p.story.component("component stopped", part.Name, took)
 	p.tell(Event{Instant: "ComponentStopped", Component: part.Name, Took: took})
 }
 

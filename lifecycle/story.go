@@ -7,8 +7,10 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // A story is a log handler that hands its lines to another one by a courier: a
@@ -26,11 +28,13 @@ type log struct {
 	brief   atomic.Bool            // it wanted no debug lines when it was last asked
 }
 
-// A line is a record on its way to its handler.
+// A line is a record on its way to its handler. The courier makes it, and only if it
+// is wanted.
 type line struct {
 	handler func() slog.Handler
 	ctx     context.Context
-	record  slog.Record
+	level   slog.Level
+	record  func() slog.Record
 }
 
 func newStory(h slog.Handler) *story {
@@ -49,8 +53,8 @@ func (l *log) write(line line) {
 	}()
 	h := line.handler()
 	l.brief.Store(!h.Enabled(line.ctx, slog.LevelDebug))
-	if h.Enabled(line.ctx, line.record.Level) {
-		h.Handle(line.ctx, line.record)
+	if h.Enabled(line.ctx, line.level) {
+		h.Handle(line.ctx, line.record())
 	}
 }
 
@@ -61,11 +65,32 @@ func (s *story) Enabled(_ context.Context, level slog.Level) bool {
 }
 
 func (s *story) Handle(ctx context.Context, r slog.Record) error {
-	l := line{s.handler, context.WithoutCancel(ctx), r.Clone()}
+	r = r.Clone()
+	s.hand(line{s.handler, context.WithoutCancel(ctx), r.Level, func() slog.Record { return r }})
+	return nil
+}
+
+func (s *story) hand(l line) {
 	if !s.courier.send(l) && s.courier.ended() { // a check that hung has come back after all
 		s.write(l)
 	}
-	return nil
+}
+
+// component writes one of the lines of which there are many: its record costs nothing
+// but what makes it.
+func (s *story) component(msg, name string, took time.Duration) {
+	ctx := context.Background()
+	if !s.Enabled(ctx, slog.LevelDebug) {
+		return
+	}
+	now := time.Now()
+	s.hand(line{s.handler, ctx, slog.LevelDebug, func() slog.Record {
+		var pc [1]uintptr
+		runtime.Callers(1, pc[:])
+		r := slog.NewRecord(now, slog.LevelDebug, msg, pc[0])
+		r.AddAttrs(slog.String("component", name), slog.Duration("took", took))
+		return r
+	}})
 }
 
 func (s *story) WithAttrs(attrs []slog.Attr) slog.Handler {
