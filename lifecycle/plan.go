@@ -96,8 +96,8 @@ func (p *process) newPlan() Plan {
 			{exitPhase, b.overdue() - b.flushed(), b.overdue()},
 		},
 	}
-	for _, part := range p.byHeight() {
-		if part.height == len(plan.Layers) {
+	for _, part := range p.parts {
+		for part.height >= len(plan.Layers) {
 			plan.Layers = append(plan.Layers, nil)
 		}
 		plan.Layers[part.height] = append(plan.Layers[part.height], part.Name)
