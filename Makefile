@@ -34,7 +34,8 @@ test:
 	cd internal/bench && go test -race -shuffle=on -count=1 ./...
 
 bench:
-	go test -run '^$$' -bench . ./lifecycle
+	go test -run '^$$' -bench Coordinator -cpu 1,2 -count 3 ./lifecycle
+	go test -run '^$$' -bench . -skip Coordinator ./lifecycle
 	cd internal/bench && go test -run '^$$' -bench . -benchtime 200ms -count 3 .
 	go test -run '^$$' -bench . -benchtime 1x -skip Bookkeeping ./drain
 	go test -run '^$$' -bench Bookkeeping -count 5 ./drain

@@ -19,7 +19,9 @@ import (
 
 // BenchmarkCoordinator is what the coordinator adds to the start and the stop of
 // components that do nothing, each of which depends on up to four others. A process
-// has its own cost too, that of an App without components, which is taken off.
+// has its own cost too, that of an App without components, which is taken off. With
+// -cpu 1 it is what a component costs; with more it is how long that takes, which for
+// a few components is for the most part the waking of idle processors.
 func BenchmarkCoordinator(b *testing.B) {
 	nothing := func(context.Context) error { return nil }
 	var empty float64 // an App without components, in ns

@@ -81,18 +81,28 @@ func says(err, what error) bool {
 
 var errGoexit = errors.New("runtime.Goexit was called")
 
-// protect calls f and then over, once, with f's error, or one that says that f
-// panicked or left by runtime.Goexit. Everything that the error has methods for is
-// asked here, where they can block or panic as f can.
-func protect(ctx context.Context, f func(context.Context) error, over func(error)) {
-	err := errGoexit
-	defer func() { over(err) }()
+// protect calls f and returns its error, or one that says that f panicked. Everything
+// that the error has methods for is asked here, where they can block or panic as f can.
+func protect(ctx context.Context, f func(context.Context) error) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
 			err = panicked(v)
 		}
 	}()
-	err = settle(ctx, f(ctx))
+	return settle(ctx, f(ctx))
+}
+
+// finally calls f and then over, with f's error or, if f leaves by runtime.Goexit, one
+// that says so; over is then the last that the goroutine does.
+func finally(f func() error, over func(error)) {
+	err := errGoexit
+	defer func() {
+		if err == errGoexit {
+			over(err)
+		}
+	}()
+	err = f()
+	over(err)
 }
 
 // panicked returns the error of a panic. What was panicked with can be asked for by
@@ -158,7 +168,8 @@ func of(err error) settled {
 // at once.
 func textOf(err error) string {
 	text := make(chan string, 1)
-	go protect(context.Background(), func(context.Context) error { return err }, func(err error) { text <- err.Error() })
+	ask := func() error { return protect(context.Background(), func(context.Context) error { return err }) }
+	go finally(ask, func(err error) { text <- err.Error() })
 	if text, ok := receive(text, time.Now().Add(lastWait)); ok {
 		return text
 	}

@@ -18,6 +18,8 @@ func MainThatHangs(a *App) {
 	if err != nil {
 		panic(err)
 	}
-	p.parts[0].dependants = append(p.parts[0].dependants, new(part))
+	never := new(part)
+	never.toStart.Store(2)
+	p.parts[0].dependants = append(p.parts[0].dependants, never)
 	os.Exit(p.main(signals))
 }

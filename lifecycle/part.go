@@ -157,17 +157,19 @@ func (p *part) labelled(base func(net.Listener) context.Context, serving func())
 	}
 }
 
-// do calls f and then over with its error, labelled with the component's name so
-// that its stack can be found, and so can those of all the goroutines that it
-// starts. Over is called even if f leaves by runtime.Goexit, and is then the last
-// that the goroutine does.
+// do calls f and then over with its error. f is labelled with the component's name so
+// that its stack can be found, and so can those of all the goroutines that it starts.
+// Over is called even if f leaves by runtime.Goexit, see finally.
 func (p *part) do(ctx context.Context, op string, f func(context.Context) error, over func(error)) {
 	p.set(op)
 	if f == nil {
 		over(nil)
 		return
 	}
-	pprof.Do(ctx, p.labels, func(ctx context.Context) { protect(ctx, f, over) })
+	finally(func() (err error) {
+		pprof.Do(ctx, p.labels, func(ctx context.Context) { err = protect(ctx, f) })
+		return err
+	}, over)
 }
 
 // spawn is do in a goroutine of its own, with a channel on which the error is sent.
@@ -209,6 +211,34 @@ func (p *part) doing() string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.op
+}
+
+// startNext returns a part that may start now that this one has, if there is one, and
+// hands the others to also: one needs no goroutine but that of this part.
+func (p *part) startNext(also func(*part)) (next *part) {
+	for _, d := range p.dependants {
+		next = oneOf(next, d, d.toStart.Add(-1), also)
+	}
+	return next
+}
+
+// stopNext is startNext on the way down.
+func (p *part) stopNext(also func(*part)) (next *part) {
+	for _, d := range p.dependencies {
+		next = oneOf(next, d, d.toStop.Add(-1), also)
+	}
+	return next
+}
+
+func oneOf(next, p *part, waitsFor int32, also func(*part)) *part {
+	switch {
+	case waitsFor > 0:
+		return next
+	case next == nil:
+		return p
+	}
+	also(p)
+	return next
 }
 
 // checksBelow returns the names of the nearest parts below that have a readiness

@@ -10,6 +10,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/lameduck-go/lameduck/drain"
@@ -218,104 +219,76 @@ func (p *process) awaitStart(part *part, deadline time.Time) bool {
 
 // stop stops the parts, each once everything that depends on it has stopped.
 func (p *process) stop(ctx context.Context) {
-	ctx = context.WithoutCancel(ctx)
-	var group sync.WaitGroup
-	var stop func(*part)
-	also := func(part *part) { group.Go(func() { stop(part) }) }
-	stop = func(part *part) {
-		for part != nil {
-			p.stopPart(ctx, part)
-			part.set("")
-			part = part.released(also)
-		}
+	s := &stopping{process: p, ctx: context.WithoutCancel(ctx), over: make(chan struct{})}
+	s.left.Store(int32(len(p.parts)))
+	if len(p.parts) == 0 {
+		close(s.over)
 	}
 	for _, part := range p.parts {
 		if len(part.dependants) == 0 {
-			also(part)
+			go s.from(part)
 		}
 	}
-	group.Wait()
+	<-s.over
 	p.phaseOver(componentsPhase)
 	p.instant(Event{Instant: "ComponentsStopped", Took: time.Since(p.t0)})
 }
 
-// released returns a dependency of the part that can be stopped now, if there is one,
-// and hands the others to also: one needs no goroutine but that of the part.
-func (p *part) released(also func(*part)) (next *part) {
-	for _, d := range p.dependencies {
-		switch {
-		case d.toStop.Add(-1) > 0:
-		case next == nil:
-			next = d
-		default:
-			also(d)
-		}
+// A stopping is the stop of all parts.
+type stopping struct {
+	*process
+	ctx  context.Context
+	left atomic.Int32  // how many parts are not over
+	over chan struct{} // closed when all are
+}
+
+// from stops a part, and then those that have waited for it.
+func (s *stopping) from(p *part) {
+	for p != nil && s.stopPart(p) {
+		p = s.after(p)
+	}
+}
+
+// after is what comes once a part has stopped. It returns the part that can be stopped
+// next, if there is one.
+func (s *stopping) after(p *part) *part {
+	p.set("")
+	next := p.stopNext(func(d *part) { go s.from(d) })
+	if s.left.Add(-1) == 0 {
+		close(s.over)
 	}
 	return next
 }
 
 // stopPart stops one part in its share of what is left until the deadline: the
-// chain of dependencies below it has as many shares as it has links.
-func (p *process) stopPart(ctx context.Context, part *part) {
+// chain of dependencies below it has as many shares as it has links. It reports
+// whether the goroutine can go on; if not, another one does in its place.
+func (s *stopping) stopPart(part *part) bool {
 	begin := time.Now()
-	left := p.t0.Add(p.budget.total()).Sub(begin)
+	left := s.t0.Add(s.budget.total()).Sub(begin)
 	deadline := begin.Add(max(left, 0) / time.Duration(part.height+1))
-	if !p.awaitStart(part, deadline) {
+	if !s.awaitStart(part, deadline) {
 		part.settle(notStarted)
-		return
+		return true
 	}
 	begin = time.Now()
 	if part.Run != nil {
 		part.cancelRun()
 	}
-	if part.Stop != nil {
-		p.call(ctx, part, "stop", part.Stop, deadline)
-	}
-	if _, ok := awaited(p, part.runDone, deadline, lead(deadline.Sub(begin))); !ok {
-		p.leftBehind(part, "run", nil)
-	}
-	p.stopped(part, time.Since(begin))
-}
-
-// lastLook is how long before its share is over the context of a function ends, or
-// a tenth of the share if that is less: what obeys it can still say how far it got.
-const lastLook = 50 * time.Millisecond
-
-// call calls one of the part's functions and waits for it, until the deadline at
-// the latest. It reports whether that has succeeded.
-func (p *process) call(ctx context.Context, part *part, op string, f func(context.Context) error, deadline time.Time) bool {
-	given := max(time.Until(deadline), 0)
-	look, lead := min(lastLook, given/10), lead(given)
-	ctx, cancel := context.WithDeadline(ctx, deadline.Add(-look))
-	defer cancel()
-	soon := ctx.Done()
-	if lead > look {
-		soon = closed
-	}
-	var err error
-	came := true
-	done := part.spawn(ctx, op, f)
-	select {
-	case err = <-done:
-	case <-soon:
-		err, came = awaited(p, done, deadline, lead)
-	}
-	cancelled := ctx.Err() == context.Canceled // since its Run has failed
-	if cancelled && of(err).cancelled {
-		return false // which is no error of its own
-	}
-	switch {
-	case !came:
-		p.leftBehind(part, op, nil)
-	case err != nil:
-		failure := part.fail(op, err)
-		if ctx.Err() != nil && !cancelled && of(err).late {
-			failure = part.overdue(op, err)
+	ended := func() {
+		if _, ok := awaited(s.process, part.runDone, deadline, lead(deadline.Sub(begin))); !ok {
+			s.leftBehind(part, "run", nil)
 		}
-		p.log.Error("component failed to "+op, "component", part.Name, "error", errors.Unwrap(failure))
-		p.failed(part, failure)
+		s.stopped(part, time.Since(begin))
 	}
-	return came && err == nil
+	if part.Stop != nil {
+		instead := func() { ended(); s.from(s.after(part)) }
+		if _, here := s.callHere(s.ctx, part, "stop", part.Stop, deadline, instead); !here {
+			return false
+		}
+	}
+	ended()
+	return true
 }
 
 func isClosed(c <-chan struct{}) bool {

@@ -51,7 +51,7 @@ func (p *profile) take(app string) {
 		labels := labelsOf(block)
 		name, labelled := labelOf(labels, stackLabel)
 		switch number, _ := labelOf(labels, appLabel); {
-		case !labelled && (!strings.Contains(block, ownFunctions) || strings.Contains(block, hookFunction)):
+		case !labelled && (!isOwn(block) || strings.Contains(block, hookFunction)):
 			p.others = append(p.others, block)
 			for size += len(block); size > maxOthers && len(p.others) > 1; p.others = p.others[1:] {
 				size -= len(p.others[0])
@@ -69,12 +69,16 @@ func (p *profile) take(app string) {
 	p.took = p.ended.Sub(begin)
 }
 
-// ownFunctions is in the stacks of the goroutines that wait for the components, and
-// hookFunction in those that are in a function of one.
-const (
-	ownFunctions = "lameduck/lifecycle.(*process)."
-	hookFunction = "lameduck/lifecycle.protect+0x"
-)
+// hookFunction is in the stacks of the goroutines that are in a function of a component.
+const hookFunction = "lameduck/lifecycle.protect+0x"
+
+// isOwn reports whether a stack is of a goroutine that waits for the components, or is
+// in a function of one.
+func isOwn(block string) bool {
+	return strings.Contains(block, "lameduck/lifecycle.(*process).") ||
+		strings.Contains(block, "lameduck/lifecycle.(*startup).") ||
+		strings.Contains(block, "lameduck/lifecycle.(*stopping).")
+}
 
 // of returns the stacks of the goroutines that carry the component's label, and
 // those of the goroutines without any that are in one of its functions: the code that

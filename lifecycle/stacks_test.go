@@ -113,11 +113,13 @@ func TestNobodysStacksAreTheLastResort(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})
 		defer close(release)
-		a, _ := app(lifecycle.Component{Name: "guilty", Stop: stopper(stuckStopper(release)).Stop})
+		slow := func(context.Context) error { <-release; return nil }
+		a, _ := app(lifecycle.Component{Name: "guilty", Stop: stopper(stuckStopper(release)).Stop}, lifecycle.Component{Name: "slow", Run: slow})
 		require.ErrorIs(t, runFor(t, a, time.Minute), lifecycle.ErrDeadline)
 		stacks := a.Report().Components[0].Stacks
 		assert.Contains(t, stacks, "no goroutine carries its label; the stacks of those that carry none")
 		assert.Contains(t, stacks, "stuckWithoutLabel")
+		assert.NotContains(t, stacks, "lifecycle.awaited", "what waits for slow is the App's own")
 	})
 }
 

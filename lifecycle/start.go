@@ -6,7 +6,7 @@ package lifecycle
 import (
 	"context"
 	"fmt"
-	"runtime/pprof"
+	"sync/atomic"
 	"time"
 
 	"github.com/lameduck-go/lameduck/probes"
@@ -17,53 +17,82 @@ import (
 func (p *process) start(ctx context.Context) (reason error) {
 	starting, cancel := context.WithCancel(ctx)
 	defer cancel()
-	results := make(chan error, len(p.parts))
+	s := &startup{process: p, over: make(chan struct{}), failed: make(chan error, 1)}
+	s.left.Store(int32(len(p.parts)))
+	if len(p.parts) == 0 {
+		close(s.over)
+	}
 	for _, part := range p.parts {
 		if len(part.dependencies) == 0 {
-			go p.startPart(starting, part, results)
+			go s.from(starting, part)
 		}
 	}
-	for range p.parts {
-		select {
-		case err := <-results:
-			if err != nil {
-				return err
-			}
-		case part := <-p.ended:
-			return p.endedBy(part)
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
-	}
-	if ctx.Err() != nil { // parts that were interrupted have said so by nil
+	select {
+	case <-s.over:
+	case err := <-s.failed:
+		return err
+	case part := <-p.ended:
+		return p.endedBy(part)
+	case <-ctx.Done():
 		return context.Cause(ctx)
+	}
+	if reason := s.reason(ctx); reason != nil {
+		return reason
 	}
 	p.probes.Started()
 	p.instant(Event{Instant: "Started", Took: time.Since(p.began)})
 	return nil
 }
 
-// startPart starts one part and its Run, sends the error on results, and then starts
-// those that have waited for it, unless the process has been told to stop.
-func (p *process) startPart(ctx context.Context, part *part, results chan<- error) {
-	if ctx.Err() != nil || !part.fate.CompareAndSwap(waiting, starting) {
-		return
+// A startup is the start of all parts.
+type startup struct {
+	*process
+	left   atomic.Int32  // how many starts are not over
+	over   chan struct{} // closed when all are
+	failed chan error    // the first one that did
+}
+
+// reason returns why the shutdown has to begin though all starts are over, if it has to.
+func (s *startup) reason(ctx context.Context) error {
+	select {
+	case err := <-s.failed:
+		return err
+	case part := <-s.ended:
+		return s.endedBy(part)
+	default:
+		return context.Cause(ctx) // a start that was interrupted has not failed
 	}
-	pprof.SetGoroutineLabels(ctx) // not those of the part that was waited for
+}
+
+// from starts a part, and then those that have waited for it.
+func (s *startup) from(ctx context.Context, p *part) {
+	for p != nil && s.startPart(ctx, p) {
+		p = p.startNext(func(d *part) { go s.from(ctx, d) })
+	}
+}
+
+// startPart starts one part and its Run, unless the process has been told to stop. It
+// reports whether those may start that depend on it.
+func (s *startup) startPart(ctx context.Context, part *part) (started bool) {
+	if ctx.Err() != nil || !part.fate.CompareAndSwap(waiting, starting) {
+		return false
+	}
 	begin := time.Now()
 	part.do(ctx, "start", part.Start, func(err error) {
-		err = p.startOver(ctx, part, err, time.Since(begin))
+		err = s.startOver(ctx, part, err, time.Since(begin))
 		close(part.startDone)
-		results <- err
-		if err != nil || part.startErr != nil {
-			return
-		}
-		for _, d := range part.dependants {
-			if d.toStart.Add(-1) == 0 {
-				go p.startPart(ctx, d, results)
+		started = err == nil && part.startErr == nil
+		if err != nil {
+			select {
+			case s.failed <- err:
+			default: // it is not the first
 			}
 		}
+		if s.left.Add(-1) == 0 {
+			close(s.over)
+		}
 	})
+	return started
 }
 
 // startOver is the end of a part's start, of which err is the result.
@@ -76,7 +105,7 @@ func (p *process) startOver(ctx context.Context, part *part, err error, took tim
 		return p.failStart(part, err)
 	}
 	if !part.fate.CompareAndSwap(starting, hasStarted) {
-		protect(ctx, part.undo, func(error) {})
+		protect(ctx, part.undo)
 		return nil // said when it was left behind
 	}
 	part.startErr = nil
