@@ -72,7 +72,7 @@ func TestAskOfBadServers(t *testing.T) {
 	}
 	for name, tt := range map[string]struct {
 		answer func(net.Conn)
-		result probes.Result
+		result probes.Exit
 		said   string
 	}{
 		"garbage":              {write("hello\n"), probes.Failure, "malformed HTTP"},
@@ -130,7 +130,7 @@ func TestAskOfServersThatStop(t *testing.T) {
 				readRequest(conn)
 				io.WriteString(conn, text)
 				cancel()
-				gone(conn) // which Ask is to close
+				gone(conn) // which ask is to close
 			})
 			result, said := probes.Ask(ctx, addr, "ready")
 			if result == probes.Success { // the header was there by then

@@ -14,15 +14,20 @@ import (
 	"time"
 )
 
-// A Result is what a probe comes to, in Kubernetes' words (pkg/probe in
-// k8s.io/kubernetes).
-type Result string
+// An exit is the status with which Exec leaves the process. Docker reserves 2.
+type exit int
 
 const (
-	Success Result = "success" // the probe passes
-	Failure Result = "failure" // it does not, or nobody answers
-	Unknown Result = "unknown" // the question could not be put
+	success exit = 0 // the probe passes
+	failure exit = 1 // it does not, or nobody answers
+	unasked exit = 3 // the question could not be put
 )
+
+// String returns the word that Kubernetes has for it (pkg/probe in
+// k8s.io/kubernetes).
+func (e exit) String() string {
+	return map[exit]string{success: "success", failure: "failure", unasked: "unknown"}[e]
+}
 
 // execTimeout lets Exec say why before the kubelet's own timeout, of one second
 // unless the probe sets another, ends it.
@@ -44,67 +49,56 @@ var pathOf = map[string]string{"live": "/livez", "ready": "/readyz", "startup": 
 //
 // The second argument is live, ready or startup, or, where the probes are mounted
 // elsewhere, a path such as /internal/readyz. addr is what that process listens
-// on, such as ":8081"; see [Ask]. The exit status is 0 for [Success], 1 for
-// [Failure] and 3 for [Unknown], since 2 is reserved by Docker; to both Docker
-// and the kubelet all but 0 is a failure. It exits within a second.
+// on, a host and a port; an empty or unspecified host, as in ":8081", is this one.
+//
+// The exit status is 0 for success, which is an answer of 200; 1 for failure, which
+// is any other answer, such as a redirect, and none within 900 ms; and 3 for
+// unknown, when a probe or an addr cannot be asked. 2 is reserved by Docker. To
+// both Docker and the kubelet all but 0 is a failure. What is printed is that word
+// and the first 4 KiB of the answer, or the error.
 func Exec(addr string) {
 	if len(os.Args) > 1 && os.Args[1] == "probe" {
-		os.Exit(exec(os.Stdout, addr, os.Args[2:]))
+		os.Exit(int(exec(os.Stdout, addr, os.Args[2:])))
 	}
 }
 
-// exec returns the exit status.
-func exec(out io.Writer, addr string, args []string) int {
-	result, said := Unknown, "usage: probe live|ready|startup|/path"
+func exec(out io.Writer, addr string, args []string) exit {
+	result, said := unasked, "usage: probe live|ready|startup|/path"
 	if len(args) == 1 {
 		ctx, cancel := context.WithTimeout(context.Background(), execTimeout)
 		defer cancel()
-		result, said = Ask(ctx, addr, args[0])
+		result, said = ask(ctx, addr, args[0])
 	}
-	fmt.Fprintf(out, "%s: %s\n", result, said)
-	switch result {
-	case Success:
-		return 0
-	case Failure:
-		return 1
-	default:
-		return 3
-	}
+	fmt.Fprintf(out, "%v: %s\n", result, said)
+	return result
 }
 
-// Ask asks the probe listener at addr, a host and a port, over HTTP, and returns
-// the result and the first 4 KiB of what was said: the answer, or the error. An
-// empty or unspecified host, as in ":8081", is this one. probe is live, ready or
-// startup, or the path of one.
-//
-// An answer of 200 is [Success]; any other, such as a redirect, is [Failure], and
-// so is none by the end of ctx. A probe or an addr that cannot be asked is
-// [Unknown].
-func Ask(ctx context.Context, addr, probe string) (Result, string) {
+// ask returns the result and what was said.
+func ask(ctx context.Context, addr, probe string) (exit, string) {
 	path := pathOf[probe]
 	if strings.HasPrefix(probe, "/") {
 		path = probe
 	}
 	if path == "" {
-		return Unknown, fmt.Sprintf("no probe is called %q: live, ready, startup, or a path", probe)
+		return unasked, fmt.Sprintf("no probe is called %q: live, ready, startup, or a path", probe)
 	}
 	if _, _, err := net.SplitHostPort(addr); err != nil {
-		return Unknown, err.Error()
+		return unasked, err.Error()
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://localhost"+path, nil)
 	if err != nil {
-		return Unknown, err.Error()
+		return unasked, err.Error()
 	}
 	resp, err := dialing(addr).RoundTrip(req) // follows no redirect
 	if err != nil {
-		return Failure, err.Error()
+		return failure, err.Error()
 	}
 	defer resp.Body.Close()
 	body, _ := io.ReadAll(io.LimitReader(resp.Body, maxSaid)) // what there is of it
 	if resp.StatusCode != http.StatusOK {
-		return Failure, fmt.Sprintf("%s: %s", resp.Status, strings.TrimSpace(string(body)))
+		return failure, fmt.Sprintf("%s: %s", resp.Status, strings.TrimSpace(string(body)))
 	}
-	return Success, strings.TrimSpace(string(body))
+	return success, strings.TrimSpace(string(body))
 }
 
 // dialing returns a transport whose requests all go to addr, on a new connection

@@ -73,7 +73,7 @@ func TestExec(t *testing.T) {
 	run("serve probe", 0, "serving")
 	run("", 0, "serving")
 
-	ask := func(probe string, result probes.Result, said string) {
+	ask := func(probe string, result probes.Exit, said string) {
 		t.Helper()
 		gotResult, gotSaid := probes.Ask(t.Context(), ":"+port, probe)
 		assert.Equal(t, said, gotSaid)
@@ -86,7 +86,7 @@ func TestExec(t *testing.T) {
 	r.Shutdown()
 	ask("ready", probes.Failure, "503 Service Unavailable: not ready: shutting down")
 	ask("live", probes.Success, "ok")
-	ask("dead", probes.Unknown, `no probe is called "dead": live, ready, startup, or a path`)
+	ask("dead", probes.Unasked, `no probe is called "dead": live, ready, startup, or a path`)
 }
 
 func TestExecOfNobody(t *testing.T) {
@@ -101,7 +101,7 @@ func TestExecOfNobody(t *testing.T) {
 
 	result, said := probes.Ask(t.Context(), "no port", "ready")
 	assert.Equal(t, "address no port: missing port in address", said)
-	assert.Equal(t, probes.Unknown, result)
+	assert.Equal(t, probes.Unasked, result)
 }
 
 func TestAsk(t *testing.T) {
@@ -120,7 +120,7 @@ func TestAsk(t *testing.T) {
 		}
 	}))
 	addr := s.Listener.Addr().String()
-	ask := func(probe string, result probes.Result, said string) {
+	ask := func(probe string, result probes.Exit, said string) {
 		t.Helper()
 		gotResult, gotSaid := probes.Ask(t.Context(), addr, probe)
 		assert.Equal(t, said, gotSaid)
@@ -129,8 +129,8 @@ func TestAsk(t *testing.T) {
 	ask("/long", probes.Success, body[:4<<10])
 	ask("/half", probes.Success, "half")
 	ask("/empty", probes.Failure, "204 No Content: ")
-	ask("/%zz", probes.Unknown, `parse "http://localhost/%zz": invalid URL escape "%zz"`)
-	ask("", probes.Unknown, `no probe is called "": live, ready, startup, or a path`)
+	ask("/%zz", probes.Unasked, `parse "http://localhost/%zz": invalid URL escape "%zz"`)
+	ask("", probes.Unasked, `no probe is called "": live, ready, startup, or a path`)
 	s.Close()
 
 	result, said := probes.Ask(t.Context(), addr, "ready")
