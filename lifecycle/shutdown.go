@@ -316,9 +316,9 @@ func (p *process) flush(ctx context.Context) {
 func (p *process) finish() error {
 	p.lateDrains()
 	p.lateStacks()
-	broken := p.probes.Broken()
-	for _, name := range slices.Sorted(maps.Keys(broken)) {
-		p.fail(&Error{Component: name, Op: "check", Err: errors.New(broken[name])})
+	panics := p.probes.Panics()
+	for _, name := range slices.Sorted(maps.Keys(panics)) {
+		p.fail(&Error{Component: name, Op: "check", Err: errors.New(panics[name])})
 	}
 	p.phaseOver(exitPhase)
 	p.mu.Lock()

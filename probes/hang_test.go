@@ -85,7 +85,7 @@ func TestHangsOfEverySort(t *testing.T) {
 			r.Maintain("", 0)
 			r.EndMaintenance()
 			r.History()
-			r.Broken()
+			r.Panics()
 			r.Status()
 		})
 		instant("Shutdown", r.Shutdown)

@@ -135,20 +135,19 @@ func (k kind) checks() kind {
 	return k
 }
 
-// Broken returns the names of the checks that have panicked or called
-// [runtime.Goexit], each with what it said when it first did: a defect of the
-// program, although to a prober it is just a check that fails. It may be called at
-// any time.
-func (r *Registry) Broken() map[string]string {
+// Panics returns what the checks that have panicked, or called [runtime.Goexit],
+// said when they first did, by their names, as a new map: a defect of the program,
+// although to a prober it is just a check that fails.
+func (r *Registry) Panics() map[string]string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	broken := make(map[string]string)
+	panics := make(map[string]string)
 	for _, c := range r.checks {
 		if c.broken != "" {
-			broken[c.Name] = c.broken
+			panics[c.Name] = c.broken
 		}
 	}
-	return broken
+	return panics
 }
 
 // AddReadiness adds checks, all or none. They may depend on one another in any

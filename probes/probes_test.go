@@ -491,9 +491,9 @@ func TestFailuresAreContained(t *testing.T) {
 				panics := strings.Contains(tt.want, "panic")
 				assert.Equal(t, panics, strings.Contains(stack, "probes_test."), "a panic has its stack in the log")
 				if panics || tt.name == "Goexit" {
-					assert.Equal(t, map[string]string{"db": strings.Trim(tt.want, `"`)}, r.Broken())
+					assert.Equal(t, map[string]string{"db": strings.Trim(tt.want, `"`)}, r.Panics())
 				} else {
-					assert.Empty(t, r.Broken())
+					assert.Empty(t, r.Panics())
 				}
 
 				broken.Store(false)

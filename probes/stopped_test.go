@@ -122,7 +122,7 @@ func child() {
 	}
 	<-beating
 	err = <-ran
-	for name, text := range r.Broken() {
+	for name, text := range r.Panics() {
 		err = errors.Join(err, errors.New(name+": "+text))
 	}
 	fmt.Println("ended:", err)

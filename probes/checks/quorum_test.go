@@ -219,7 +219,7 @@ func TestPanicsReachTheCaller(t *testing.T) {
 	<-panicked
 }
 
-// In a registry, the log has where a member has panicked, and Broken what it said.
+// In a registry, the log has where a member has panicked, and Panics what it said.
 func TestPanicOfAMemberInARegistry(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log bytes.Buffer
@@ -229,7 +229,7 @@ func TestPanicOfAMemberInARegistry(t *testing.T) {
 		ran := make(chan error)
 		go func() { ran <- r.Run(ctx) }()
 		synctest.Wait()
-		assert.True(t, strings.HasPrefix(r.Broken()["brokers"], "panic: bug\n"), r.Broken())
+		assert.True(t, strings.HasPrefix(r.Panics()["brokers"], "panic: bug\n"), r.Panics())
 		cancel()
 		require.NoError(t, <-ran)
 		assert.Contains(t, log.String(), "error=\"panic: bug\\n\\ngoroutine ")

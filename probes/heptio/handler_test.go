@@ -191,7 +191,7 @@ func TestPanicsAreFailures(t *testing.T) {
 		r.AddReadinessCheck("exits", func() error { runtime.Goexit(); return nil })
 		assert.Equal(t, "503 {\n    \"exits\": \"panic or runtime.Goexit\",\n    \"panics\": \"panic or runtime.Goexit\"\n}\n",
 			get(r, "GET", "/ready?full=1"))
-		assert.Equal(t, map[string]string{"panics": "panic: bug", "exits": "runtime.Goexit called"}, r.registry.Broken())
+		assert.Equal(t, map[string]string{"panics": "panic: bug", "exits": "runtime.Goexit called"}, r.registry.Panics())
 		r.stop()
 	})
 }

@@ -81,7 +81,7 @@ func TestTheirCheckThatHangs(t *testing.T) {
 func TestTheirCheckThatBreaks(t *testing.T) {
 	for name, tt := range map[string]struct {
 		breaks func() error
-		says   string // Broken of it
+		says   string // Panics of it
 	}{
 		"panics":           {func() error { panic("bug") }, "panic: bug"},
 		"exits":            {func() error { runtime.Goexit(); return nil }, "runtime.Goexit called"},
@@ -104,7 +104,7 @@ func TestTheirCheckThatBreaks(t *testing.T) {
 				synctest.Wait()
 				assert.Equal(t, "503 {}\n", get(r, "GET", "/ready"))
 				assert.Equal(t, "503 {}\n", get(r, "GET", "/live"))
-				assert.Equal(t, map[string]string{"theirs": tt.says, "live": tt.says, "ours": tt.says}, r.registry.Broken())
+				assert.Equal(t, map[string]string{"theirs": tt.says, "live": tt.says, "ours": tt.says}, r.registry.Panics())
 				well.Store(true)
 				time.Sleep(probes.DefaultInterval)
 				synctest.Wait()
