@@ -43,16 +43,11 @@ func seconds(n int) time.Duration { return time.Duration(n) * time.Second }
 // probe fails, until the kubelet acts: (period + timeout) × failureThreshold. For
 // liveness that is until a dead container is told to stop; up to its grace
 // period passes before it is killed and started anew. For readiness it is until
-// the pod is not ready; the endpoints lag behind that.
+// the pod is not ready; the endpoints lag behind that. A container that is dead
+// from its start on has initialDelay besides.
 func (t Timing) Failing() time.Duration {
 	t = t.withDefaults()
 	return seconds((t.PeriodSeconds + t.TimeoutSeconds) * t.FailureThreshold)
-}
-
-// FailingFromStart is Failing of a container that is dead from its start on:
-// with initialDelay.
-func (t Timing) FailingFromStart() time.Duration {
-	return seconds(t.withDefaults().InitialDelaySeconds) + t.Failing()
 }
 
 // Passing returns how long it takes at most, from the moment from which every
