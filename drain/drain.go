@@ -121,7 +121,7 @@ func (s *Server) limits(ctx context.Context) limits {
 	var l limits
 	now := time.Now()
 	s.t0 = int64(now.Sub(s.epoch))
-	s.floor = or(s.Floor, EnvironmentFloor())
+	s.floor = or(s.Floor, defaultFloor())
 	s.spread = or(s.Spread, s.floor)
 	longest := DefaultCap
 	if deadline, ok := ctx.Deadline(); ok {

@@ -9,10 +9,11 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"os"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/lameduck-go/lameduck/internal/kubernetes"
 )
 
 // Defaults for the fields of [Server].
@@ -328,14 +329,13 @@ func (s *Server) AcceptWindowClosed() <-chan struct{} {
 	return s.windowClosed
 }
 
-// EnvironmentFloor returns the floor of a Server that sets none: DefaultFloor
-// inside Kubernetes, which sets KUBERNETES_SERVICE_HOST in every container, and
-// zero outside, so that an interrupt from a terminal ends the process at once.
-func EnvironmentFloor() time.Duration {
-	if os.Getenv("KUBERNETES_SERVICE_HOST") == "" {
-		return 0
+// defaultFloor is zero outside Kubernetes, so that an interrupt from a terminal
+// ends the process at once.
+func defaultFloor() time.Duration {
+	if kubernetes.Inside() {
+		return DefaultFloor
 	}
-	return DefaultFloor
+	return 0
 }
 
 // or returns d, or def when d is zero, or zero when d is negative.

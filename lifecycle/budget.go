@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/lameduck-go/lameduck/drain"
+	"github.com/lameduck-go/lameduck/internal/kubernetes"
 )
 
 // maxStop is the part of the budget that belongs to the components' stop
@@ -58,7 +59,11 @@ func newBudget(a *App) (budget, error) {
 	if b.grace, b.graceFrom, err = orEnv(a.GracePeriod, "GRACE_PERIOD", DefaultGracePeriod); err != nil {
 		return b, err
 	}
-	if b.floor, b.floorFrom, err = orEnv(a.Floor, "PRE_STOP_DELAY", drain.EnvironmentFloor()); err != nil {
+	var floor time.Duration
+	if kubernetes.Inside() {
+		floor = drain.DefaultFloor
+	}
+	if b.floor, b.floorFrom, err = orEnv(a.Floor, "PRE_STOP_DELAY", floor); err != nil {
 		return b, err
 	}
 	b.floor = max(b.floor, 0)
