@@ -28,7 +28,7 @@ func TestServiceFinishesItsOrders(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			ports := []string{proc.Port(proc.FreeAddr(t)), proc.Port(proc.FreeAddr(t)), proc.Port(proc.FreeAddr(t))}
-			p := lifecycletest.Command(t, exec.CommandContext(t.Context(), filepath.Join(bin, name)),
+			p := lifecycletest.StartProcess(t, exec.CommandContext(t.Context(), filepath.Join(bin, name)),
 				"PORT="+ports[0], "PROBE_PORT="+ports[1], "ADMIN_PORT="+ports[2])
 			p.Ready("http://127.0.0.1:"+ports[1]+"/readyz", time.Minute)
 			client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}

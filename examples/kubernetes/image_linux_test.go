@@ -85,7 +85,7 @@ func container(t *testing.T, root, user string, env ...string) *lifecycletest.Pr
 		exec setpriv --no-new-privs chroot --userspec="$2" "$1" /service`
 	cmd := exec.Command("unshare", "--mount", "sh", "-c", script, "sh", root, user)
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH")}
-	return lifecycletest.Command(t, cmd, env...)
+	return lifecycletest.StartProcess(t, cmd, env...)
 }
 
 func withoutRights(t *testing.T, root, user string) {
@@ -172,7 +172,7 @@ func preStopHook(t *testing.T, root string) {
 	require.Len(t, hook.Headers, 1)
 
 	port, probePort := free(t), free(t)
-	p := lifecycletest.Command(t, exec.Command(filepath.Join(root, "service")),
+	p := lifecycletest.StartProcess(t, exec.Command(filepath.Join(root, "service")),
 		"PORT="+port, "PROBE_PORT="+probePort, "PRE_STOP_TOKEN="+manifests["prestop.yaml"]["PRE_STOP_TOKEN"])
 	p.Ready("http://127.0.0.1:"+probePort+"/readyz", 20*time.Second)
 	answer := get(t, "http://127.0.0.1:"+probePort+hook.Path, hook.Headers[0].Name, hook.Headers[0].Value)
@@ -185,12 +185,12 @@ func preStopHook(t *testing.T, root string) {
 func sidecar(t *testing.T, root string) {
 	service := filepath.Join(root, "service")
 	cachePort, cacheProbes := free(t), free(t)
-	cache := lifecycletest.Command(t, exec.Command(service),
+	cache := lifecycletest.StartProcess(t, exec.Command(service),
 		"PORT="+cachePort, "PROBE_PORT="+cacheProbes, "GRACE_PERIOD=2s", "PRE_STOP_DELAY=0s")
 	cache.Ready("http://127.0.0.1:"+cacheProbes+"/startupz", 20*time.Second)
 
 	port, probePort := free(t), free(t)
-	p := lifecycletest.Command(t, exec.Command(service),
+	p := lifecycletest.StartProcess(t, exec.Command(service),
 		"PORT="+port, "PROBE_PORT="+probePort, "CACHE_ADDR=127.0.0.1:"+cachePort)
 	p.Ready("http://127.0.0.1:"+probePort+"/readyz", 20*time.Second)
 	for _, each := range []*lifecycletest.Process{p, cache} {

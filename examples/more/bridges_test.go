@@ -28,7 +28,7 @@ func traced(t *testing.T, export http.HandlerFunc) lifecycletest.Exit {
 	srv := httptest.NewServer(export)
 	t.Cleanup(srv.Close)
 	addr := proc.FreeAddr(t)
-	p := lifecycletest.Command(t, exec.CommandContext(t.Context(), filepath.Join(bin, "tracing")),
+	p := lifecycletest.StartProcess(t, exec.CommandContext(t.Context(), filepath.Join(bin, "tracing")),
 		"OTEL_EXPORTER_OTLP_ENDPOINT="+srv.URL, "PORT="+proc.Port(proc.FreeAddr(t)), "PROBE_PORT="+proc.Port(addr), "GRACE_PERIOD=20s", "PRE_STOP_DELAY=0s")
 	p.Ready("http://"+addr+"/readyz", 10*time.Second)
 	p.Signal(syscall.SIGTERM)

@@ -127,7 +127,7 @@ func TestComparedSaveTheirOrders(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			addr, probes := proc.FreeAddr(t), proc.FreeAddr(t)
-			p := lifecycletest.Command(t, exec.CommandContext(t.Context(), filepath.Join(bin, name)),
+			p := lifecycletest.StartProcess(t, exec.CommandContext(t.Context(), filepath.Join(bin, name)),
 				"PORT="+proc.Port(addr), "PROBE_PORT="+proc.Port(probes), "ADMIN_PORT=0")
 			p.Ready("http://"+probes+"/readyz", time.Minute)
 			client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}

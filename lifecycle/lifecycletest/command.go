@@ -29,10 +29,10 @@ type Exit struct {
 	Instants []string      // the named instants in the output, if log/slog wrote them as text or JSON
 }
 
-// Command starts a program. It is killed when the test ends, if it is still there.
+// StartProcess starts a program. It is killed when the test ends, if it is still there.
 // Its environment is that of the test and what env has, as "KEY=value". What it leaves
 // running, and holds its output open, is not waited for longer than a second.
-func Command(t testing.TB, cmd *exec.Cmd, env ...string) *Process {
+func StartProcess(t testing.TB, cmd *exec.Cmd, env ...string) *Process {
 	t.Helper()
 	if cmd.Env == nil {
 		cmd.Env = os.Environ()

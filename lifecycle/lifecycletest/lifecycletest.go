@@ -4,7 +4,7 @@
 // Package lifecycletest tests how a user's own process starts and stops.
 //
 // [Start] runs a [lifecycle.App] in the test, under testing/synctest in fake time if
-// it opens no socket; [Command] runs a program in a process of its own, to be ended
+// it opens no socket; [StartProcess] runs a program in a process of its own, to be ended
 // by real signals under a watch that sends SIGKILL as the kubelet does.
 //
 // The order, the report and the status of the exit are then the test's to judge:

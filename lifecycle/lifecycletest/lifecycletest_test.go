@@ -201,7 +201,7 @@ func TestServiceThatDoesNotEndFailsTheTest(t *testing.T) {
 
 // program is this test binary as a program.
 func program(t testing.TB, kind string, env ...string) *lifecycletest.Process {
-	return lifecycletest.Command(t, exec.CommandContext(t.Context(), os.Args[0]), append(env, programEnv+"="+kind)...)
+	return lifecycletest.StartProcess(t, exec.CommandContext(t.Context(), os.Args[0]), append(env, programEnv+"="+kind)...)
 }
 
 func TestProcess(t *testing.T) {
@@ -254,12 +254,12 @@ func TestWhatAProcessLeavesRunningIsNotWaitedFor(t *testing.T) {
 	defer w.Close() // then it ends
 	cmd := exec.CommandContext(t.Context(), os.Args[0])
 	cmd.Stdin = r
-	exit := lifecycletest.Command(t, cmd, programEnv+"=leaves somebody behind").Wait(time.Minute)
+	exit := lifecycletest.StartProcess(t, cmd, programEnv+"=leaves somebody behind").Wait(time.Minute)
 	assert.Equal(t, 0, exit.Status)
 	assert.Less(t, exit.Took, time.Minute)
 }
 
 func TestProgramThatIsNotThereFailsTheTest(t *testing.T) {
-	said := failure(t, func(t testing.TB) { lifecycletest.Command(t, exec.Command("/no/such/program")) })
+	said := failure(t, func(t testing.TB) { lifecycletest.StartProcess(t, exec.Command("/no/such/program")) })
 	assert.Contains(t, said, "/no/such/program")
 }
