@@ -118,7 +118,9 @@ type Component struct {
 	// starts, and until it has stopped.
 	DependsOn []string
 
-	// Start returns when the component is usable. Its context ends when all
+	// Start returns when the component is usable. One that takes longer than two seconds
+	// is named in the log and, until it returns, by the startup and readiness probes,
+	// as a step of the start-up ("missing: db"). Its context ends when all
 	// components have started, or when the process is told to stop before that. The
 	// error that it returns then is one of the process too, unless it is the context's:
 	// [context.Canceled] or the cause, wrapped or not.

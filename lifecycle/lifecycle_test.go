@@ -206,6 +206,60 @@ func TestCheckWaitsForItsStartAndPassesAtOnce(t *testing.T) {
 	})
 }
 
+// TestProbesNameWhatIsStillStarting, and not what waits for it: for as long as that
+// takes, in a program that expects a step of that name too.
+func TestProbesNameWhatIsStillStarting(t *testing.T) {
+	for _, expected := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			takes := func(d time.Duration) func(context.Context) error {
+				return func(context.Context) error { time.Sleep(d); return nil }
+			}
+			a, log := app(
+				lifecycle.Component{Name: "web", DependsOn: []string{"db"}, Start: takes(time.Millisecond)},
+				lifecycle.Component{Name: "db", Start: takes(time.Minute)},
+				lifecycle.Component{Name: "cache", Start: takes(time.Second)},
+				lifecycle.Component{Name: "worker", Run: func(ctx context.Context) error { <-ctx.Done(); return nil }},
+			)
+			a.Probes = &probes.Registry{Logger: a.Logger}
+			if expected {
+				done, err := a.Probes.Expect("db")
+				require.NoError(t, err)
+				time.AfterFunc(time.Minute, done)
+			}
+			early := "not ready: starting"
+			if expected {
+				early = "not ready: starting, missing: db"
+			}
+			for at, want := range map[time.Duration]string{
+				1900 * time.Millisecond:   early,
+				2100 * time.Millisecond:   "not ready: starting, missing: db",
+				59 * time.Second:          "not ready: starting, missing: db",
+				time.Minute + time.Second: "",
+			} {
+				time.AfterFunc(at, func() { assert.Equal(t, want, a.Probes.Status().Reason, at) })
+			}
+			require.NoError(t, runFor(t, a, 2*time.Minute))
+			assert.Equal(t, 1, strings.Count(log.String(), "still starting"), log)
+			assert.Contains(t, log.String(), `msg="component is still starting" component=db`)
+		})
+	}
+}
+
+// TestStartThatIsInterruptedIsNotNamed: the shutdown has begun.
+func TestStartThatIsInterruptedIsNotNamed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, log := app(lifecycle.Component{Name: "db", Start: func(ctx context.Context) error {
+			<-ctx.Done()
+			time.Sleep(2 * time.Second) // it takes its time
+			return ctx.Err()
+		}})
+		a.Probes = &probes.Registry{Logger: a.Logger}
+		require.NoError(t, runFor(t, a, time.Second))
+		assert.NotContains(t, log.String(), "still starting")
+		assert.Equal(t, "not ready: shutting down", a.Probes.Status().Reason)
+	})
+}
+
 func TestReadinessNamesTheRootCause(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		pass := func(context.Context) error { return nil }

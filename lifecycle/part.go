@@ -12,6 +12,7 @@ import (
 	"runtime/pprof"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/lameduck-go/lameduck/drain"
 )
@@ -49,7 +50,9 @@ type part struct {
 	mu     sync.Mutex // guards what follows
 	op     string     // what it is doing, "" when it is over or never began
 	report ComponentReport
-	late   *profile // has its stacks, if they were not known when it was left behind
+	late   *profile  // has its stacks, if they were not known when it was left behind
+	begin  time.Time // of its start, unless that is over or named by the probes
+	named  func()    // ends that the probes name its start; nil if they do not
 }
 
 // The fates of a start.

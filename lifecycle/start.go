@@ -27,16 +27,7 @@ func (p *process) start(ctx context.Context) (reason error) {
 			go s.from(starting, part)
 		}
 	}
-	select {
-	case <-s.over:
-	case err := <-s.failed:
-		return err
-	case part := <-p.ended:
-		return p.endedBy(part)
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-	if reason := s.reason(ctx); reason != nil {
+	if reason := s.wait(ctx); reason != nil {
 		return reason
 	}
 	p.probes.Started()
@@ -50,6 +41,26 @@ type startup struct {
 	left   atomic.Int32  // how many starts are not over
 	over   chan struct{} // closed when all are
 	failed chan error    // the first one that did
+}
+
+// wait waits until all starts are over, or the shutdown has to begin, and returns why.
+func (s *startup) wait(ctx context.Context) (reason error) {
+	late := time.NewTimer(lateStart)
+	defer late.Stop()
+	for {
+		select {
+		case <-s.over:
+			return s.reason(ctx)
+		case err := <-s.failed:
+			return err
+		case part := <-s.ended:
+			return s.endedBy(part)
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-late.C:
+			late.Reset(s.nameLate())
+		}
+	}
 }
 
 // reason returns why the shutdown has to begin though all starts are over, if it has to.
@@ -77,8 +88,9 @@ func (s *startup) startPart(ctx context.Context, part *part) (started bool) {
 	if ctx.Err() != nil || !part.fate.CompareAndSwap(waiting, starting) {
 		return false
 	}
-	begin := time.Now()
+	begin := part.startBegins()
 	part.do(ctx, "start", part.Start, func(err error) {
+		part.startEnds()
 		err = s.startOver(ctx, part, err, time.Since(begin))
 		close(part.startDone)
 		started = err == nil && part.startErr == nil
