@@ -47,7 +47,7 @@ func parse(args []string, out io.Writer) (config, error) {
 	list := func(dst *[]string, name string, all []string, usage string) {
 		*dst = all
 		f.Func(name, usage+": comma-separated `list` of "+strings.Join(all, ", ")+" (default all)", func(s string) error {
-			*dst = strings.FieldsFunc(s, func(r rune) bool { return r == 44 })
+			*dst = strings.FieldsFunc(s, func(r rune) bool { return r == ',' })
 			for _, one := range *dst {
 				if !slices.Contains(all, one) {
 					return fmt.Errorf("%q is none of them", one)
