@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Lameduck Authors
+
+package probes_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"time"
+
+	"github.com/lameduck-go/lameduck/probes"
+)
+
+// A process that can do without its cache is ready without it, and says so.
+func ExampleCheck() {
+	told := make(chan bool, 10)
+	registry := &probes.Registry{OnChange: func(c probes.Change) { told <- c.Check == "cache" }}
+	err := registry.AddReadiness(probes.Check{
+		Name:     "cache",
+		Func:     func(context.Context) error { return errors.New("connection refused") },
+		Timeout:  200 * time.Millisecond,
+		Interval: 10 * time.Second,
+		Optional: true,
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	registry.Started()
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error)
+	go func() { done <- registry.Run(ctx) }()
+	for !<-told { // until it has been asked
+	}
+	probe(registry.Handler(), "/readyz?verbose")
+	cancel()
+	<-done
+	// Output:
+	// /readyz?verbose 200 ok, degraded: cache
+	// [~]cache degraded: connection refused
+}
+
+// Every change of a check and of a probe goes to a function, in order.
+func ExampleChange() {
+	told := make(chan probes.Change, 10)
+	registry := &probes.Registry{OnChange: func(c probes.Change) { told <- c }}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error)
+	go func() { done <- registry.Run(ctx) }()
+	registry.Started()
+	registry.Shutdown()
+	cancel()
+	<-done // all has been delivered
+	close(told)
+	for c := range told {
+		fmt.Printf("%s: %s -> %s (%s)\n", c.Probe, c.From, c.To, c.Reason)
+	}
+	// Output:
+	// readiness: failing -> passing (ok)
+	// startup: failing -> passing (ok)
+	// readiness: passing -> failing (not ready: shutting down)
+}
+
+// A service that other parts of the cluster reach by its endpoint alone may keep
+// serving until its listener is closed.
+func ExampleMoment() {
+	registry := &probes.Registry{RedAt: probes.AtAcceptWindowClosed}
+	registry.Started()
+	registry.Shutdown()
+	probe(registry.ReadyHandler(), "/readyz")
+	registry.AcceptWindowClosed()
+	probe(registry.ReadyHandler(), "/readyz")
+	// Output:
+	// /readyz 200 ok
+	// /readyz 503 not ready: shutting down
+}
+
+// A Status is comparable, and what a loop of Watch is given.
+func ExampleStatus() {
+	var registry probes.Registry
+	fmt.Println(registry.Status().Reason)
+	registry.Started()
+	fmt.Printf("%+v\n", registry.Status())
+	// Output:
+	// not ready: starting
+	// {Live:true Ready:true Started:true Serving:true ShuttingDown:false Reason:}
+}
+
+// The loop of a worker says that it goes on, and at its end that it is not missed.
+func ExampleHeartbeat() {
+	var registry probes.Registry
+	beat, err := registry.AddHeartbeat("worker", time.Nanosecond) // so that it is late
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	time.Sleep(time.Millisecond)
+	probe(registry.LiveHandler(), "/livez")
+	beat.Beat()
+	beat.Stop()
+	probe(registry.LiveHandler(), "/livez")
+	// Output:
+	// /livez 503 not live: worker
+	// /livez 200 ok
+}
+
+// What an exec probe does, in a program of its own: see Exec.
+func ExampleAsk() {
+	var registry probes.Registry
+	srv := httptest.NewServer(registry.Handler())
+	defer srv.Close()
+	defer http.DefaultClient.CloseIdleConnections()
+	addr := strings.TrimPrefix(srv.URL, "http://")
+	for _, p := range []string{"live", "ready", "database"} {
+		result, said := probes.Ask(context.Background(), addr, p)
+		fmt.Printf("%s: %q\n", result, said)
+	}
+	// Output:
+	// success: "ok"
+	// failure: "503 Service Unavailable: not ready: starting"
+	// unknown: "no probe is called \"database\": live, ready, startup, or a path"
+}
+
+// The exit status follows from the result.
+func ExampleResult() {
+	result, _ := probes.Ask(context.Background(), "127.0.0.1:0", "ready") // nobody is there
+	switch result {
+	case probes.Success:
+		fmt.Println("ready")
+	case probes.Failure:
+		fmt.Println("not ready")
+	case probes.Unknown:
+		fmt.Println("asked wrongly")
+	}
+	// Output: not ready
+}
