@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Lameduck Authors
+
+package draintest_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/lameduck-go/lameduck/drain"
+	"github.com/lameduck-go/lameduck/drain/draintest"
+)
+
+// A server that speaks HTTP/2 in the clear, under clients that have ten requests under
+// way on each connection.
+func ExampleConfig() {
+	report, err := draintest.Roll(context.Background(), draintest.Config{
+		Serve: func(ctx context.Context, l net.Listener) error { // or Command: a program, ended by SIGTERM
+			srv := &http.Server{Handler: http.HandlerFunc(work), Protocols: new(http.Protocols)}
+			srv.Protocols.SetUnencryptedHTTP2(true)
+			s := &drain.Server{HTTP: srv, Floor: 300 * time.Millisecond}
+			go s.Serve(l)
+			<-ctx.Done()
+			_, err := s.Drain(context.Background())
+			return err
+		},
+		Propagation: 300 * time.Millisecond,
+		Settle:      100 * time.Millisecond,
+		Kinds:       []draintest.Kind{{Name: "upstream", Proto: "h2c", Streams: 10}},
+	})
+	fmt.Println(len(report.Exits), "termination,", report.Lost(), "lost", err)
+	// Output: 1 termination, 0 lost <nil>
+}
+
+// Losses are told apart by their cause.
+func ExampleKindReport() {
+	k := draintest.KindReport{Kind: "kept", Sent: 1000, OK: 995, Reset: 1, Closed: 4, FirstLoss: io.EOF}
+	fmt.Println(k.Lost(), errors.Is(k.FirstLoss, io.EOF))
+	// Output: 5 true
+}
+
+// Two rolls, one beside the other, are one report.
+func ExampleReport() {
+	first := &draintest.Report{
+		Kinds: []draintest.KindReport{{Kind: "kept", Sent: 1000, OK: 1000, Dials: 8}},
+		Exits: []time.Duration{2 * time.Second},
+	}
+	second := &draintest.Report{
+		Kinds: []draintest.KindReport{{Kind: "kept", Sent: 900, OK: 898, Reset: 2, Dials: 9}},
+		Exits: []time.Duration{3 * time.Second},
+	}
+	first.Add(second)
+	median, worst := first.Exit()
+	fmt.Println(first.Lost(), "of", first.Total().Sent, "lost; exit", median, worst)
+	// Output: 2 of 1900 lost; exit 2.5s 3s
+}
