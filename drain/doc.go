@@ -26,6 +26,27 @@
 // streams and long polls learn by [Draining] or [LongLived] that it is time to go.
 // Work that is not HTTP has a [Tracker].
 //
+// # States of a connection
+//
+// They are those of [Stats]. Once Drain is called each ends in a way of its own, which
+// the [Report] counts under the name at the end of the line:
+//
+//	accepted --> New --> Active <--> Idle
+//	              |       |   |       |
+//	              |       | Hijacked  |
+//	              v       v   v       v
+//	                    closed
+//
+//	New       once the listener is closed, Silent after its accept       Silent
+//	Active    after an answer that says "Connection: close"              Told
+//	Idle      after Linger, and 300 ms after the listener is closed      Idle
+//	Hijacked  by its handler, which learns by Draining that it is time   Hijacked
+//	any       if the rest of a request does not come within 5 s          Unfinished
+//	any       shortly before the deadline, by force                      Cut
+//
+// Of HTTP/2 a connection is Active while it has a stream. It ends after a GOAWAY, which is
+// counted as GoAway or GoAwayOnce.
+//
 // # Concurrency
 //
 // A Server may serve any number of listeners at once. Drain may be called from

@@ -27,6 +27,20 @@
 // ComponentLeftBehind say what has become of one component. The sum of it all is
 // the [Report].
 //
+// # States of a component
+//
+//	waiting --> starting --> running --> draining --> stopping --> "stopped"
+//	   |            |           |            |            |
+//	   |            +-----------+------------+------------+------> "failed"
+//	   |            +-----------+------------+------------+------> "left behind"
+//	   +---------------------------------------------------------> "not started"
+//
+// What is in quotes is the Fate in the [ComponentReport]. A component waits for what it
+// depends on; it drains only if it has a Drain or a Server. An error or a panic makes it
+// failed; left behind is what has not returned by its share of the time, and whatever had
+// to be cut. Neither ends the way: what failed or hung while it ran or drained is
+// stopped in its turn. Only what has not started is not stopped.
+//
 // # Budget
 //
 // There is one deadline: T0, plus the grace period, minus the time that a

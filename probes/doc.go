@@ -18,6 +18,14 @@
 //
 //	* 503 when a liveness check fails
 //
+// A process goes from line to line, and back only from maintenance; Shutdown may come
+// at any time:
+//
+//	starting -----> started -----> shut down -----> accept window closed
+//	                 ^   |             ^
+//	                 |   v             |
+//	            in maintenance --------+
+//
 // [Registry.Mount] puts them on a router, and [Registry.Handler] serves them on a
 // listener of their own, which should be closed last.
 //
@@ -32,6 +40,21 @@
 //
 // A check names what it depends on. While that fails it is not called, and reads
 // "skipped because of db": the answer names the root and not its shadows.
+//
+// # States of a check
+//
+//	          a run succeeds           FailureThreshold runs in a row fail, or are late
+//	unknown ------------------> passing ----------------------------------------> failing
+//	   |                           ^                                               |   ^
+//	   |                           +--- SuccessThreshold runs in a row succeed ----+   |
+//	   +------------------------------ a run fails, or is late ------------------------+
+//
+//	unknown, passing, failing --- what it depends on fails ----> skipped
+//	skipped ------- nothing that it depends on fails any more --> unknown
+//
+// What is unknown fails, unless it is InitiallyPassing, which is then given
+// FailureThreshold runs, too. A run is late after its timeout, and where none is
+// started when the next result is overdue.
 //
 // # Critical, optional or shared
 //

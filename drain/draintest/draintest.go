@@ -4,6 +4,8 @@
 // Package draintest rolls a server under clients that never retry, and counts
 // what was lost.
 //
+// # What counts as lost
+//
 // [Roll] starts a server and load, then again and again starts the next server
 // and terminates the old one. Each client learns of the removal after a delay of
 // its own, as behind kube-proxy: its new connections then go to the next server,
@@ -17,6 +19,8 @@
 // written is not a loss. A request that was written when the GOAWAY came is one
 // unless it is answered, although a client may send it again (RFC 9113, section
 // 8.7): not every one does.
+//
+// # What a zero is worth
 //
 // A zero is worth something beside a number that is not: roll the same server
 // with a plain [http.Server.Shutdown] too. No loss in n requests means a rate

@@ -4,6 +4,8 @@
 // Package checks has ready-made checks on the standard library, for package
 // probes.
 //
+// # Readiness and liveness
+//
 // Most are readiness checks, for the Func of a [probes.Check]: functions of a
 // context that give up when it ends. The timeout is the registry's business. None
 // of them fits AddLiveness, and none should: what another process does is no
@@ -14,6 +16,8 @@
 // A client whose ping is a method of a context that returns an error, such as
 // PingContext of a [database/sql.DB] or Ping of a pgx pool, needs nothing from
 // here: the method is a check.
+//
+// # Arguments and errors
 //
 // What a check takes is not looked at before it runs, except by [All], [Any] and
 // [AtLeast]. An error says what was asked and never contains a password of a URL.

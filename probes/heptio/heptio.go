@@ -11,12 +11,16 @@
 // Checks then run in the background, never in a request, and in one goroutine
 // each at most, so healthcheck's Timeout and Async are not needed around them.
 //
+// # What differs
+//
 // What differs from healthcheck's own Handler, each on purpose: HEAD is answered
 // as GET is, without a body. A check that hangs or panics fails and holds nobody
 // up. If a liveness and a readiness check share a name, ?full=1 shows the one that
 // fails. What ?full=1 says is what the last run has said; and a registry that has
 // a reason of its own not to be ready, such as its shutdown, is an entry named
 // readiness or liveness there.
+//
+// # What a stranger learns
 //
 // As with healthcheck, ?full=1 shows the errors of the checks to whoever asks:
 // serve it where only those can ask who may know them.
