@@ -7,9 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
-	"net/http/httptest"
-	"strings"
 	"time"
 
 	"github.com/lameduck-go/lameduck/probes"
@@ -106,35 +103,4 @@ func ExampleHeartbeat() {
 	// Output:
 	// /livez 503 not live: worker
 	// /livez 200 ok
-}
-
-// What an exec probe does, in a program of its own: see Exec.
-func ExampleAsk() {
-	var registry probes.Registry
-	srv := httptest.NewServer(registry.Handler())
-	defer srv.Close()
-	defer http.DefaultClient.CloseIdleConnections()
-	addr := strings.TrimPrefix(srv.URL, "http://")
-	for _, p := range []string{"live", "ready", "database"} {
-		result, said := probes.Ask(context.Background(), addr, p)
-		fmt.Printf("%s: %q\n", result, said)
-	}
-	// Output:
-	// success: "ok"
-	// failure: "503 Service Unavailable: not ready: starting"
-	// unknown: "no probe is called \"database\": live, ready, startup, or a path"
-}
-
-// The exit status follows from the result.
-func ExampleResult() {
-	result, _ := probes.Ask(context.Background(), "127.0.0.1:0", "ready") // nobody is there
-	switch result {
-	case probes.Success:
-		fmt.Println("ready")
-	case probes.Failure:
-		fmt.Println("not ready")
-	case probes.Unknown:
-		fmt.Println("asked wrongly")
-	}
-	// Output: not ready
 }
