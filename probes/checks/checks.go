@@ -35,6 +35,11 @@ import (
 	"time"
 )
 
+// maxConnect bounds the dial of the client that nil means, and its TLS handshake.
+// net/http goes on with both when the context of their request has ended, and a server
+// that says nothing would keep a goroutine and a descriptor of each run for good.
+const maxConnect = 10 * time.Second
+
 // maxBody is how much of an answer is read so that its connection can be used
 // again.
 const maxBody = 64 << 10
@@ -77,9 +82,12 @@ func HTTP(client *http.Client, url string) func(context.Context) error {
 func newClient() *http.Client {
 	return &http.Client{
 		Transport: &http.Transport{
-			Proxy:           http.ProxyFromEnvironment,
-			MaxIdleConns:    1,
-			IdleConnTimeout: 90 * time.Second, // or else a check that is not run any more keeps it for good
+			Proxy:               http.ProxyFromEnvironment,
+			DialContext:         (&net.Dialer{Timeout: maxConnect}).DialContext,
+			ForceAttemptHTTP2:   true, // which a DialContext turns off
+			TLSHandshakeTimeout: maxConnect,
+			MaxIdleConns:        1,
+			IdleConnTimeout:     90 * time.Second, // or else a check that is not run any more keeps it for good
 		},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
@@ -95,7 +103,8 @@ func newClient() *http.Client {
 // Another client does as its CheckRedirect says. The status that counts is the
 // last one. Between runs the client of nil keeps its connection, with the two
 // goroutines that net/http has for it, for 90 s as [http.DefaultTransport] does,
-// or until the server closes it; to close it earlier give a client of your own.
+// or until the server closes it; to close it earlier give a client of your own. A
+// connection that has not come about when a run ends is given up within 10 s.
 func HTTPStatus(client *http.Client, url string, min, max int) func(context.Context) error {
 	if client == nil {
 		client = newClient()

@@ -50,6 +50,29 @@ func TestIdleConnectionIsClosed(t *testing.T) {
 	})
 }
 
+// A server that accepts and says nothing keeps no goroutine of a run, or this bubble
+// would not end: net/http goes on with the handshake when the run is over.
+func TestHandshakeThatHangsIsGivenUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client := newClient()
+		closed := make(chan time.Duration, 1)
+		t0 := time.Now()
+		client.Transport.(*http.Transport).DialContext = func(context.Context, string, string) (net.Conn, error) {
+			conn, server := net.Pipe()
+			go func() {
+				io.Copy(io.Discard, server)
+				closed <- time.Since(t0)
+			}()
+			return conn, nil
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		assert.ErrorIs(t, HTTP(client, "https://localhost/")(ctx), context.DeadlineExceeded)
+		assert.Equal(t, time.Second, time.Since(t0))
+		assert.Equal(t, maxConnect, <-closed)
+	})
+}
+
 // serve answers the requests of a connection until it is closed.
 func serve(conn net.Conn) {
 	in := bufio.NewReader(conn)
