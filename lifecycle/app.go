@@ -33,11 +33,14 @@ type App struct {
 	// before anything starts and closed when all else is over. Empty means that
 	// there is none. If it cannot be opened nothing starts, and the error is that of
 	// the start of "probes"; if it breaks later, the shutdown begins, and the error is
-	// that of its run.
+	// that of its run. A request has to come within five seconds, with a header of at
+	// most 64 KiB, and its answer has to be taken in five; a connection may be idle for
+	// two minutes.
 	ProbeAddr string
 
 	// Admin, if set, answers what else is asked on ProbeAddr, such as metrics, for
-	// as long as the probes are answered.
+	// as long as the probes are answered. An answer may take its time; the body of a
+	// request has to come within a minute.
 	Admin http.Handler
 
 	// PreStopToken, if not empty, adds /prestop to ProbeAddr, for the pre-stop hook

@@ -4,6 +4,7 @@
 package lifecycle
 
 import (
+	"net/http"
 	"os"
 	"os/signal"
 	"syscall"
@@ -22,4 +23,19 @@ func MainThatHangs(a *App) {
 	never.toStart.Store(2)
 	p.parts[0].dependants = append(p.parts[0].dependants, never)
 	os.Exit(p.main(signals))
+}
+
+// What the probe listener is made of, for tests in fake time.
+var (
+	NewProbeServer = newProbeServer
+	Unhurried      = unhurried
+)
+
+// Watched returns what the probe listener of an App answers.
+func Watched(a *App) http.Handler {
+	p, err := newProcess(a)
+	if err != nil {
+		panic(err)
+	}
+	return p.watched()
 }

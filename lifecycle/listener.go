@@ -6,7 +6,6 @@ package lifecycle
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"net"
 	"net/http"
 	"sync"
@@ -32,12 +31,9 @@ func (p *process) openProbes(ctx context.Context) (closeProbes func(), err error
 	closing := make(chan struct{})
 	var group sync.WaitGroup
 	group.Go(func() { p.probes.Run(checking) })
-	srv := &http.Server{
-		ReadHeaderTimeout: 5 * time.Second,
-		ErrorLog:          slog.NewLogLogger(p.log.Handler(), slog.LevelDebug),
-	}
+	srv := &http.Server{}
 	if l != nil {
-		srv.Handler = p.watched()
+		srv = newProbeServer(p.watched(), p.log.Handler())
 		group.Go(func() {
 			if err := srv.Serve(l); !isClosed(closing) {
 				p.probesFailed("run", err)
@@ -102,7 +98,7 @@ func (p *process) watched() http.Handler {
 		mux.HandleFunc("/prestop", p.preStop)
 	}
 	if p.app.Admin != nil {
-		mux.Handle("/", p.app.Admin)
+		mux.Handle("/", unhurried(p.app.Admin))
 	} else {
 		mux.Handle("/", h)
 	}

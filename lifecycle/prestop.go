@@ -25,6 +25,7 @@ func (p *process) preStop(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "the pre-stop hook needs its token", http.StatusForbidden)
 		return
 	}
+	takesItsTime(w, r)
 	p.app.Shutdown("pre-stop hook")
 	for _, part := range p.parts {
 		if part.Server == nil {
