@@ -235,7 +235,7 @@ func (h *handler) explain(w http.ResponseWriter, r *http.Request) {
 // details reports whether the caller may see the text of errors.
 func (h *handler) details(r *http.Request) (yes bool) {
 	if h.registry.Details == nil {
-		return h.own || isLocal(r)
+		return h.own && !isRebound(r) || !h.own && isLocal(r)
 	}
 	defer func() {
 		if recover() != nil {
@@ -243,25 +243,4 @@ func (h *handler) details(r *http.Request) (yes bool) {
 		}
 	}()
 	return h.registry.Details(r)
-}
-
-// isLocal reports whether the request comes from this host, and not through a
-// proxy on it that says so.
-func isLocal(r *http.Request) bool {
-	for name := range r.Header {
-		if isForwarding(name) {
-			return false
-		}
-	}
-	return isLoopback(r.RemoteAddr)
-}
-
-// isForwarding reports whether a header, in its canonical form, is one that
-// proxies add.
-func isForwarding(name string) bool {
-	switch name {
-	case "Forwarded", "Via", "X-Real-Ip", "True-Client-Ip", "Cf-Connecting-Ip":
-		return true
-	}
-	return strings.HasPrefix(name, "X-Forwarded-") || strings.HasPrefix(name, "X-Envoy-") || strings.HasPrefix(name, "X-Original-")
 }

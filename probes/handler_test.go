@@ -95,6 +95,7 @@ func TestNoErrorTextWithoutPermission(t *testing.T) {
 					r.Mount(mux)
 					w := httptest.NewRecorder()
 					req := httptest.NewRequest(http.MethodGet, path+query, nil)
+					req.Host = "localhost"
 					change(req)
 					mux.ServeHTTP(w, req)
 					assert.NotContains(t, w.Body.String(), "hunter2", "%s %s%s", name, path, query)
@@ -129,7 +130,7 @@ func TestDetails(t *testing.T) {
 				}
 				w := httptest.NewRecorder()
 				req := httptest.NewRequest(http.MethodGet, "/readyz?verbose", nil)
-				req.RemoteAddr = tt.addr
+				req.RemoteAddr, req.Host = tt.addr, "localhost"
 				h.ServeHTTP(w, req)
 				assert.Equal(t, http.StatusServiceUnavailable, w.Code)
 				assert.Equal(t, tt.want, strings.Contains(w.Body.String(), "hunter2"))
@@ -143,7 +144,7 @@ func TestHeadersOfProxiesWithholdDetails(t *testing.T) {
 		for _, header := range []string{"", "Accept-Language", "Forwarded", "Via", "X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host",
 			"X-Real-IP", "True-Client-IP", "CF-Connecting-IP", "X-Envoy-External-Address", "X-Original-Forwarded-For"} {
 			req := httptest.NewRequest(http.MethodGet, "/readyz?verbose", nil)
-			req.RemoteAddr = "127.0.0.1:4711"
+			req.RemoteAddr, req.Host = "127.0.0.1:4711", "localhost:8080"
 			if header != "" {
 				req.Header.Set(header, "203.0.113.9")
 			}

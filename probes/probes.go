@@ -65,9 +65,11 @@ type Registry struct {
 	// Details says who may see the text of errors. It is called in the request's
 	// goroutine for verbose answers only; if it panics the answer is no. Nil
 	// means whoever asks the Handler of the registry, and otherwise a peer on a
-	// loopback address whose request has no header that proxies add. A proxy on
-	// this host that adds none cannot be told from a person on it: behind such a
-	// one, set Details.
+	// loopback address whose request has no header that proxies add. Nor may a
+	// loopback peer, here or there, whose Host is a name other than localhost: it may
+	// be a browser on this host with somebody else's page. A proxy on this host that
+	// shows neither cannot be told from a person on it: behind such a one, set
+	// Details.
 	Details func(*http.Request) bool
 
 	// current is what the probes answer. It is stored under mu only, so that a

@@ -875,7 +875,7 @@ func TestLongestDurations(t *testing.T) {
 func request(h http.Handler, method, target string) *httptest.ResponseRecorder {
 	w := httptest.NewRecorder()
 	req := httptest.NewRequest(method, target, nil)
-	req.RemoteAddr = "127.0.0.1:1234"
+	req.RemoteAddr, req.Host = "127.0.0.1:1234", "localhost"
 	h.ServeHTTP(w, req)
 	return w
 }

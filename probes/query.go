@@ -5,7 +5,6 @@ package probes
 
 import (
 	"net/http"
-	"net/netip"
 	"net/url"
 	"strconv"
 	"strings"
@@ -85,10 +84,4 @@ func quality(params string) float64 {
 		}
 	}
 	return 1
-}
-
-// isLoopback reports whether a peer's address is one of this host's own.
-func isLoopback(addr string) bool {
-	a, err := netip.ParseAddrPort(addr)
-	return err == nil && a.Addr().Unmap().IsLoopback()
 }
