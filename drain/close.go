@@ -6,10 +6,9 @@ package drain
 import (
 	"errors"
 	"io"
+	"net"
 	"os"
 	"time"
-
-	"github.com/lameduck-go/lameduck/internal/sock"
 )
 
 const (
@@ -39,15 +38,25 @@ func (c *conn) Close() error {
 	switch {
 	case !staged:
 	case h2.since.IsZero():
-		c.closeStaged(h2.streams != nil, sock.Unsent(c.Conn), time.Now())
+		c.contain("CloseWrite", func() { c.closeStaged(h2.streams != nil, c.unsent(), time.Now()) })
 	default: // it has not read so far as to confirm
-		c.closeStaged(true, h2.unsent, h2.since)
+		c.contain("CloseWrite", func() { c.closeStaged(true, h2.unsent, h2.since) })
 	}
-	err := c.Conn.Close()
+	err := c.closeGiven()
 	if taken {
 		c.ended()
 	}
 	return err
+}
+
+// closeGiven closes what was accepted: once while the server drains, since a second
+// Close would hang as the first one does.
+func (c *conn) closeGiven() error {
+	nc := c.given()
+	if c.srv.in() != serving && !plain(nc) && c.set(shut) {
+		return net.ErrClosed
+	}
+	return c.srv.close("connection", nc)
 }
 
 // closeStaged ends this side of the connection and reads what the client still
@@ -75,7 +84,7 @@ func (c *conn) closeStaged(h2 bool, unsent int, since time.Time) {
 		before := reads
 		reads = c.reads.Load() // net/http may still read, too
 		sends := h2 && (n > 0 || reads != before) && now.Before(sendsUntil)
-		left := sock.Unsent(c.Conn)
+		left := c.unsent()
 		if left < unsent || sends {
 			unsent, since = left, now
 		}

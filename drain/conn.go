@@ -6,6 +6,7 @@ package drain
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -80,6 +81,8 @@ const (
 	traffic                   // it has brought a request that is not a probe
 	hijacked                  // a handler has taken it over
 	ofGRPC                    // a gRPC server serves it; does not change
+	shut                      // Close of what was accepted has been called, while draining
+	broken                    // SetReadDeadline has panicked
 )
 
 func (c *conn) is(f flag) bool { return c.flags.Load()&uint32(f) != 0 }
@@ -244,7 +247,7 @@ func (c *conn) expireLocked(reads uint32) bool {
 		c.Conn.Close()
 		return true
 	}
-	if c.is(looking) {
+	if c.is(looking | broken) {
 		return true
 	}
 	// The order matters: Read adds to reads before it looks at expiring, and
@@ -254,7 +257,10 @@ func (c *conn) expireLocked(reads uint32) bool {
 		c.unset(expiring)
 		return false
 	}
-	c.Conn.SetReadDeadline(time.Unix(1, 0))
+	if !c.contain("SetReadDeadline", func() { c.Conn.SetReadDeadline(time.Unix(1, 0)) }) {
+		c.set(broken)
+		c.srv.apart(fmt.Sprintf("the end of the connection %T", c.given()), func() { c.Close() }) // Read cannot be asked
+	}
 	return true
 }
 

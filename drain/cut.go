@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -39,7 +40,7 @@ func (s *Server) cancelLate() {
 // cut closes what is left, and returns a line for each thing that was ended so. It
 // then waits for handlers to notice, until ctx is done. All is named before any of it
 // is told: a handler that reacts at once was still cut.
-func (s *Server) cut(ctx context.Context) ([]string, error) {
+func (s *Server) cut(ctx context.Context) []string {
 	conns := s.snapshot()
 	s.enter(cutting)
 	var lines []string
@@ -52,9 +53,11 @@ func (s *Server) cut(ctx context.Context) ([]string, error) {
 	}
 	slices.Sort(lines)
 	s.cancelRequests()
+	var closing sync.WaitGroup
 	for _, c := range conns {
-		c.Close()
+		closing.Go(func() { c.Close() })
 	}
+	closing.Wait() // not for what hangs
 	if s.GRPC != nil {
 		s.stopGRPC(ctx)
 	} else {
@@ -63,7 +66,7 @@ func (s *Server) cut(ctx context.Context) ([]string, error) {
 	for s.open() > 0 && ctx.Err() == nil {
 		s.wait(ctx, time.Time{}, true)
 	}
-	return lines, cutError(lines)
+	return lines
 }
 
 // cutError returns an error that names what was cut, or nil if nothing was.
@@ -92,14 +95,14 @@ func (c *conn) describe(now int64) []string {
 	}
 	switch {
 	case c.callsUnknown():
-		return []string{fmt.Sprintf("gRPC connection from %v", c.RemoteAddr())}
+		return []string{fmt.Sprintf("gRPC connection from %v", c.from())}
 	case hijacked:
 		c.srv.counters.hijackedCut.Add(1)
-		return []string{strings.Join(append([]string{fmt.Sprintf("hijacked connection from %v", c.RemoteAddr())}, lines...), ", ")}
+		return []string{strings.Join(append([]string{fmt.Sprintf("hijacked connection from %v", c.from())}, lines...), ", ")}
 	case len(lines) == 0 && unfinished:
-		return []string{fmt.Sprintf("unfinished request from %v", c.RemoteAddr())}
+		return []string{fmt.Sprintf("unfinished request from %v", c.from())}
 	case len(lines) == 0 && untaken:
-		return []string{fmt.Sprintf("rest of an answer to %v", c.RemoteAddr())}
+		return []string{fmt.Sprintf("rest of an answer to %v", c.from())}
 	}
 	return lines
 }
@@ -121,9 +124,9 @@ func (s *Server) closeHTTP() {
 			if !s.shutdownBegun { // it is for the functions of RegisterOnShutdown
 				ctx, cancel := context.WithCancel(context.Background())
 				cancel()
-				s.HTTP.Shutdown(ctx)
+				s.contain("Shutdown of the http.Server", func() { s.HTTP.Shutdown(ctx) })
 			}
-			s.HTTP.Close()
+			s.contain("Close of the http.Server", func() { s.HTTP.Close() })
 		}()
 	}
 }
@@ -135,7 +138,8 @@ func (s *Server) describe(r request, now int64) string {
 		age, more = now-s.t0, "more than "
 	}
 	if s.route != nil {
-		pattern := s.route(&http.Request{Method: r.method, URL: &url.URL{Path: r.path}})
+		var pattern string
+		s.contain("Route", func() { pattern = s.route(&http.Request{Method: r.method, URL: &url.URL{Path: r.path}}) })
 		if pattern != "" && pattern != r.path {
 			what += " by route " + pattern
 		}

@@ -4,7 +4,9 @@
 package drain
 
 import (
+	"cmp"
 	"context"
+	"sync"
 	"time"
 )
 
@@ -38,9 +40,11 @@ const (
 // once. Without a deadline and without cancellation Drain waits for ever.
 //
 // The error is nil when nothing was cut. Otherwise it wraps ErrCut and names
-// what was cut, ten things at most; the report has them all. A panic of GRPC's
-// GracefulStop or Stop is an error, too. A call after the
-// first one waits for the first one's result, or returns its own context's error
+// what was cut, ten things at most; the report has them all. A Close of the program's
+// own listener or connection that has not returned counts as cut and is named by the
+// type; a panic in one, in another of their methods that Drain calls, or in GRPC's
+// GracefulStop or Stop is an error, too. Neither keeps anything else from being closed,
+// nor Drain beyond its deadline. A call after the first one waits for the first one's result, or returns its own context's error
 // if that ends earlier. Drain without Serve returns at once.
 func (s *Server) Drain(ctx context.Context) (Report, error) {
 	s.setup()
@@ -71,7 +75,7 @@ func (s *Server) first() bool {
 }
 
 // run is Drain, once: the story of a lame duck, a paragraph a phase.
-func (s *Server) run(ctx context.Context) (r Report, err error) {
+func (s *Server) run(ctx context.Context) (r Report, _ error) {
 	limits := s.limits(ctx)
 	idle := s.begin()
 	patient, cancel := withDeadline(ctx, limits.cut)
@@ -92,13 +96,14 @@ func (s *Server) run(ctx context.Context) (r Report, err error) {
 
 	s.enter(ending)
 	if !s.shutdown(patient, limits.cancel) {
-		r.Cut, err = s.cut(ctx)
+		r.Cut = s.cut(ctx)
 	}
 	s.cancelRequests()
+	r.Cut = append(r.Cut, s.awaitCloses(patient, ctx)...)
 	r.End.Took = took()
 
 	s.counters.fill(&r)
-	return r, s.panicked(err)
+	return r, s.faulty(cutError(r.Cut))
 }
 
 // stopwatch returns a function that returns the time since the last call.
@@ -124,9 +129,11 @@ func (s *Server) limits(ctx context.Context) limits {
 	s.floor = or(s.Floor, defaultFloor())
 	s.spread = or(s.Spread, s.floor)
 	longest := DefaultCap
+	s.patience = patience
 	if deadline, ok := ctx.Deadline(); ok {
 		given := max(deadline.Sub(now), 0)
 		longest = given / 2
+		s.patience = cmp.Or(min(patience, given/40), noTime)
 		l.cancel = deadline.Add(-min(CancelMargin, given/4))
 		l.cut = deadline.Add(-min(cutMargin, given/20))
 		l.window = l.cancel
@@ -279,13 +286,15 @@ func (s *Server) closeListeners(ctx context.Context, idle bool) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, wait+closeMax)
 	defer cancel()
+	var late sync.WaitGroup
 	for _, l := range all {
 		select {
 		case <-l.closed:
 		case <-ctx.Done():
-			l.Close()
+			late.Go(func() { l.Close() })
 		}
 	}
+	late.Wait() // not for what hangs
 	s.closedAt = s.clock()
 	close(s.windowClosed)
 }
@@ -340,7 +349,7 @@ func (s *Server) shutdown(ctx context.Context, cancelAt time.Time) bool {
 	s.shutdownBegun = true
 	go func() {
 		defer close(done)
-		s.HTTP.Shutdown(polite)
+		s.contain("Shutdown of the http.Server", func() { s.HTTP.Shutdown(polite) })
 	}()
 	for s.open() > 0 && ctx.Err() == nil {
 		s.wait(ctx, time.Time{}, true)

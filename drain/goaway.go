@@ -6,8 +6,6 @@ package drain
 import (
 	"math/rand/v2"
 	"time"
-
-	"github.com/lameduck-go/lameduck/internal/sock"
 )
 
 const (
@@ -66,7 +64,7 @@ func (c *conn) goAway() {
 	h.timer = time.AfterFunc(goAwayWait, c.goAwayLate)
 	c.mu.Unlock()
 	h.conn.due.Store(true)
-	h.conn.say() // not under mu: it waits for a client that does not read
+	c.contain("Write", h.conn.say) // not under mu: it waits for a client that does not read
 }
 
 // goAwaySaid gives an HTTP/2 client its time afresh, to confirm that it was told.
@@ -83,7 +81,7 @@ func (c *conn) goAwaySaid() {
 // giveTimeLocked notes what to compare with when an HTTP/2 client has had its time.
 func (c *conn) giveTimeLocked() {
 	h := c.http2
-	h.reads, h.unsent, h.since = c.reads.Load(), sock.Unsent(c.Conn), time.Now()
+	h.reads, h.unsent, h.since = c.reads.Load(), c.unsent(), time.Now()
 }
 
 // goAwayLate is called when an HTTP/2 client has not confirmed in time that it was
@@ -92,30 +90,44 @@ func (c *conn) giveTimeLocked() {
 // that has no stream and shows no sign of life is no more waited for; and where the
 // farewell could not be written net/http's own could not be either.
 func (c *conn) goAwayLate() {
+	if c.goneLate() {
+		c.closeGiven() // not under mu: it may hang
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if !c.http2.over {
+			c.goAwayOverLocked()
+		}
+	}
+}
+
+// goneLate is goAwayLate, but for the close of a connection: it reports whether that is
+// to come.
+func (c *conn) goneLate() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	h := c.http2
 	if h.over || c.closed {
-		return
+		return false
 	}
 	if h.waits < goAwayWaits && c.readsOnLocked() || h.waits < halfWaits && h.conn.half.Load() {
 		h.waits++
 		c.giveTimeLocked()
 		h.timer.Reset(goAwayWait)
-		return
+		return false
 	}
 	if !h.written && h.idle && len(h.streams) == 0 && !c.is(ofGRPC) { // whose writer may have more to write
 		c.srv.counters.idle.Add(1)
-		c.Conn.Close()
+		return true
 	}
 	c.goAwayOverLocked()
+	return false
 }
 
 // readsOnLocked reports whether an HTTP/2 client may be reading what is in front of the
 // farewell.
 func (c *conn) readsOnLocked() bool {
 	h := c.http2
-	return !h.idle || len(h.streams) > 0 || c.reads.Load() != h.reads || sock.Unsent(c.Conn) < h.unsent
+	return !h.idle || len(h.streams) > 0 || c.reads.Load() != h.reads || c.unsent() < h.unsent
 }
 
 // aside is more than what an HTTP/2 client is sent to be told to go.
@@ -125,7 +137,7 @@ const aside = 256
 // their handlers have returned: net/http has some of it, or the kernel.
 func (c *conn) untakenLocked() bool {
 	h := c.http2
-	return !c.closed && len(h.streams) == 0 && (!h.idle && !c.leaving || sock.Unsent(c.Conn) > aside)
+	return !c.closed && len(h.streams) == 0 && (!h.idle && !c.leaving || c.unsent() > aside)
 }
 
 // goAwayOver notes that an HTTP/2 client knows that it is to go.

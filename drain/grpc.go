@@ -6,11 +6,9 @@ package drain
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"net/http"
 	"net/url"
-	"runtime/debug"
 	"sync"
 	"time"
 )
@@ -301,7 +299,7 @@ func (s *Server) gracefulStop(ctx context.Context) bool {
 	s.graceful = make(chan struct{})
 	go func() {
 		defer close(s.graceful)
-		s.contain("GracefulStop", s.GRPC.GracefulStop)
+		s.contain("GracefulStop of the gRPC server", s.GRPC.GracefulStop)
 	}()
 	select {
 	case <-s.graceful:
@@ -332,7 +330,7 @@ func (s *Server) stopGRPC(ctx context.Context) {
 	stopped := make(chan struct{})
 	go func() {
 		defer close(stopped)
-		s.contain("Stop", s.GRPC.Stop)
+		s.contain("Stop of the gRPC server", s.GRPC.Stop)
 	}()
 	for _, done := range []<-chan struct{}{stopped, s.graceful} {
 		if done == nil { // GracefulStop was not called
@@ -344,27 +342,4 @@ func (s *Server) stopGRPC(ctx context.Context) {
 			return
 		}
 	}
-}
-
-// contain calls a method of the gRPC server, which may be a wrapper of the program's.
-// A panic would end the process in the goroutine that it is in; it is an error of Drain.
-func (s *Server) contain(name string, method func()) {
-	defer func() {
-		if v := recover(); v != nil {
-			s.mu.Lock()
-			defer s.mu.Unlock()
-			s.panics = append(s.panics, fmt.Errorf("drain: %s of the gRPC server panicked: %v\n%s", name, v, debug.Stack()))
-		}
-	}()
-	method()
-}
-
-// panicked joins err and the panics of the gRPC server.
-func (s *Server) panicked(err error) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if len(s.panics) == 0 {
-		return err
-	}
-	return errors.Join(append([]error{err}, s.panics...)...)
 }

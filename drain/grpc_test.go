@@ -212,10 +212,17 @@ func (g *fakeGRPC) stopped() []string {
 
 func startGRPC(t *testing.T, srv *drain.Server, g *fakeGRPC) *rig {
 	t.Helper()
+	l := memnet.Listen()
+	return startGRPCWrapped(t, srv, g, l, l)
+}
+
+// startGRPCWrapped starts it on a listener of the program's around one in memory.
+func startGRPCWrapped(t *testing.T, srv *drain.Server, g *fakeGRPC, inner *memnet.Listener, l net.Listener) *rig {
+	t.Helper()
 	g.srv, g.conns, g.changed = srv, make(map[*fakeConn]bool), sync.NewCond(&g.mu)
 	srv.GRPC = g
-	r := &rig{t: t, srv: srv, l: memnet.Listen(), served: make(chan error, 1)}
-	go func() { r.served <- srv.Serve(r.l) }()
+	r := &rig{t: t, srv: srv, l: inner, served: make(chan error, 1)}
+	go func() { r.served <- srv.Serve(l) }()
 	synctest.Wait()
 	return r
 }

@@ -84,7 +84,16 @@ type http2Conn struct {
 // net/http flushes a full buffer, and the end of that is hardly ever the end of a
 // frame.
 func (h *http2Conn) Write(p []byte) (n int, err error) {
+	n, err = h.writeAll(p)
+	if h.due.Load() {
+		h.say()
+	}
+	return n, err
+}
+
+func (h *http2Conn) writeAll(p []byte) (n int, err error) {
 	h.mu.Lock()
+	defer h.mu.Unlock() // even if the connection panics
 	if h.due.Load() {
 		if to, ok := h.out.toBoundary(p); ok {
 			if to > 0 {
@@ -97,10 +106,6 @@ func (h *http2Conn) Write(p []byte) (n int, err error) {
 		var more int
 		more, err = h.write(p[n:])
 		n += more
-	}
-	h.mu.Unlock()
-	if h.due.Load() {
-		h.say()
 	}
 	return n, err
 }
@@ -118,8 +123,8 @@ func (h *http2Conn) write(p []byte) (n int, err error) {
 // writes, it will call say; if not, the next one that does.
 func (h *http2Conn) say() {
 	if h.mu.TryLock() {
+		defer h.mu.Unlock()
 		h.sayLocked()
-		h.mu.Unlock()
 	}
 }
 

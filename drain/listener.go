@@ -7,9 +7,11 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -76,6 +78,7 @@ type listener struct {
 	given  net.Listener  // what Serve was called with
 	once   sync.Once     // guards the closing of closed
 	closed chan struct{} // closed when Accept will not be called again
+	shut   atomic.Bool   // Close of one of the program's own has been called, while draining
 
 	mu      sync.Mutex    // guards what follows; nothing is called under it
 	inner   net.Listener  // given, or what has taken its place
@@ -93,14 +96,27 @@ func newListener(s *Server, l net.Listener, tls bool) *listener {
 func (l *listener) Addr() net.Addr { return l.given.Addr() }
 func (l *listener) Close() error {
 	inner, _, _ := l.state()
-	return inner.Close()
+	return l.close(inner)
+}
+
+// close is the same for what has been or is the inner listener, see closeGiven.
+func (l *listener) close(inner net.Listener) error {
+	if l.srv.in() != serving && !plain(inner) && l.shut.Swap(true) {
+		return net.ErrClosed
+	}
+	return l.srv.close("listener", inner)
+}
+
+// contain is the server's, for a method of the listener.
+func (l *listener) contain(method string, f func()) (returned bool) {
+	return l.srv.contain(fmt.Sprintf("%s of the listener %T", method, l.given), f)
 }
 
 // admit takes over a connection that was accepted, unless it is too late: nobody
 // would close it any more.
 func (l *listener) admit(nc net.Conn) (net.Conn, error) {
 	if l.srv.in() >= ending {
-		nc.Close()
+		l.srv.close("connection", nc)
 		return nil, errListenerDrained
 	}
 	if _, ok := nc.(*tls.Conn); ok {
@@ -147,8 +163,7 @@ func (l *listener) Accept() (net.Conn, error) {
 // acceptGap or, while handshakes may come to their end, for longer. It returns
 // neither a connection nor an error when the queue has to be looked at again.
 func (l *listener) acceptLast(inner net.Listener, wait time.Duration, empty *int) (net.Conn, error) {
-	d, ok := inner.(deadliner)
-	if !ok || !l.srv.has(emptyQueue) {
+	if !l.srv.has(emptyQueue) {
 		return nil, errListenerDrained
 	}
 	now := time.Now()
@@ -159,14 +174,14 @@ func (l *listener) acceptLast(inner net.Listener, wait time.Duration, empty *int
 		return nil, errListenerDrained
 	}
 	gap := max(acceptGap, l.emptied.Add(-acceptMax).Sub(now))
-	if d.SetDeadline(now.Add(gap)) != nil {
+	if !l.setDeadline(inner, now.Add(gap)) {
 		return nil, errListenerDrained
 	}
-	c, err := inner.Accept()
+	c, err := l.accept(inner)
 	switch {
 	case err == nil:
 		return l.admit(c)
-	case errors.Is(err, net.ErrClosed) || time.Now().After(l.emptied):
+	case err == errListenerDrained || errors.Is(err, net.ErrClosed) || time.Now().After(l.emptied):
 		return nil, errListenerDrained
 	case !errors.Is(err, os.ErrDeadlineExceeded): // such as too many open files
 		time.Sleep(acceptGap)
@@ -177,6 +192,13 @@ func (l *listener) acceptLast(inner net.Listener, wait time.Duration, empty *int
 		return nil, errListenerDrained
 	}
 	return nil, nil
+}
+
+// accept is Accept of a listener that is to be closed.
+func (l *listener) accept(inner net.Listener) (c net.Conn, err error) {
+	err = errListenerDrained
+	l.contain("Accept", func() { c, err = inner.Accept() })
+	return c, err
 }
 
 // startClosing makes Accept empty the queue and end, after waiting for handshakes
@@ -201,9 +223,18 @@ func (l *listener) startClosing(wait time.Duration) {
 		l.inner = next
 	}
 	l.mu.Unlock()
-	if d, ok := inner.(deadliner); next != nil || !ok || d.SetDeadline(time.Now()) != nil {
-		inner.Close()
+	if next != nil || !l.setDeadline(inner, time.Now()) {
+		l.close(inner)
 	}
+}
+
+// setDeadline reports whether it has set the deadline of Accept.
+func (l *listener) setDeadline(inner net.Listener, t time.Time) (set bool) {
+	d, ok := inner.(deadliner)
+	if ok {
+		l.contain("SetDeadline", func() { set = d.SetDeadline(t) == nil })
+	}
+	return set
 }
 
 // unlinked returns a listener on the same Unix socket as l, so that l can be
@@ -224,9 +255,11 @@ func unlinked(l *net.UnixListener) net.Listener {
 
 // finish is called when Accept will not be called again.
 func (l *listener) finish() {
+	defer func() {
+		l.once.Do(func() { close(l.closed) })
+		l.srv.mu.Lock()
+		delete(l.srv.listeners, l)
+		l.srv.mu.Unlock()
+	}()
 	l.Close()
-	l.once.Do(func() { close(l.closed) })
-	l.srv.mu.Lock()
-	delete(l.srv.listeners, l)
-	l.srv.mu.Unlock()
 }

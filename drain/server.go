@@ -149,9 +149,10 @@ type Server struct {
 	windowClosed  chan struct{} // closed when no listener is open any more
 	changed       chan struct{} // capacity 1: something that a waiting drain looks at
 	phase         atomic.Int32  // a phase; written by enter only
-	t0            int64         // the clock at Drain's call; set before phase leaves serving, as floor and spread are
+	t0            int64         // the clock at Drain's call; set before phase leaves serving, as floor, spread and patience are
 	floor         time.Duration
 	spread        time.Duration
+	patience      time.Duration
 	shutdownBegun bool         // HTTP.Shutdown was called; Drain's goroutine only
 	closedAt      int64        // the clock when the listeners were closed; Drain's goroutine only
 	epoch         time.Time    // what clock counts from; set by setup
@@ -173,7 +174,7 @@ type Server struct {
 	last      *conn      // the head of their list, which takes less room than a map
 	listeners map[*listener]struct{}
 	cancels   []context.CancelCauseFunc // of the base contexts
-	panics    []error                   // of the gRPC server's methods
+	faults    faults
 }
 
 // A phase is a part of a server's life. It only ever grows.
