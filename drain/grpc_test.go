@@ -10,8 +10,10 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
+	"runtime"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -60,6 +62,11 @@ type fakeConn struct {
 
 func (g *fakeGRPC) Serve(l net.Listener) error {
 	g.mu.Lock()
+	if len(g.stops) > 0 { // as that of grpc-go does
+		g.mu.Unlock()
+		l.Close()
+		return errors.New("the server has been stopped")
+	}
 	g.listeners = append(g.listeners, l)
 	g.serving.Add(1)
 	g.mu.Unlock()
@@ -666,6 +673,83 @@ func TestDrainBeforeServeWithGRPC(t *testing.T) {
 		assert.ErrorIs(t, err, net.ErrClosed)
 		assert.Equal(t, []string{"GracefulStop"}, g.stopped())
 	})
+}
+
+// Whichever comes first of Serve and Drain, the other learns of it: either the listener
+// is served for the floor, or Serve returns at once and has closed it.
+func TestServeBesideDrainWithGRPC(t *testing.T) {
+	served := 0
+	for range 500 {
+		synctest.Test(t, func(t *testing.T) {
+			g := &fakeGRPC{handle: func(context.Context, string) {}, conns: make(map[*fakeConn]bool)}
+			g.changed = sync.NewCond(&g.mu)
+			g.srv = &drain.Server{Floor: time.Second, GRPC: g}
+			l := memnet.Listen()
+			t0 := time.Now()
+			ended := make(chan time.Duration, 1)
+			go func() {
+				yield()
+				assert.Equal(t, http.ErrServerClosed, g.srv.Serve(l))
+				ended <- time.Since(t0)
+			}()
+			yield()
+			ctx, cancel := context.WithTimeout(t.Context(), 28*time.Second)
+			defer cancel()
+			report, err := g.srv.Drain(ctx)
+			require.NoError(t, err)
+			if took := <-ended; took > 0 {
+				served++
+				assert.Equal(t, time.Second, took)
+			}
+			assert.Equal(t, report.Accept.Took, time.Since(t0))
+			assert.Equal(t, []string{"GracefulStop"}, g.stopped())
+			_, err = l.Dial(t.Context())
+			assert.ErrorIs(t, err, net.ErrClosed)
+			assert.Equal(t, drain.Stats{}, g.srv.Stats())
+		})
+	}
+	t.Logf("Serve came first in %d of 500", served)
+}
+
+// yield lets other goroutines run, or not.
+func yield() {
+	for range rand.N(10) {
+		runtime.Gosched()
+	}
+}
+
+// A Serve that comes when GracefulStop has, though the drain has seen its listener,
+// returns at once; so does one after Drain.
+func TestServeOfAGRPCServerThatHasBeenStopped(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		late := make(chan struct{})
+		g := &fakeGRPC{handle: func(context.Context, string) {}, conns: make(map[*fakeConn]bool)}
+		g.changed = sync.NewCond(&g.mu)
+		srv := &drain.Server{GRPC: lateGRPC{g, late}}
+		served := make(chan error, 1)
+		go func() { served <- srv.Serve(memnet.Listen()) }()
+		synctest.Wait()
+		ctx, cancel := context.WithTimeout(t.Context(), 28*time.Second)
+		defer cancel()
+		t0 := time.Now()
+		_, err := srv.Drain(ctx)
+		require.NoError(t, err)
+		assert.Equal(t, 1500*time.Millisecond, time.Since(t0), "for what it takes net/http to return from Accept")
+		close(late)
+		assert.Equal(t, http.ErrServerClosed, <-served)
+		assert.Equal(t, http.ErrServerClosed, srv.Serve(memnet.Listen()))
+	})
+}
+
+// A lateGRPC does not come to its Serve for a while.
+type lateGRPC struct {
+	*fakeGRPC
+	late <-chan struct{}
+}
+
+func (g lateGRPC) Serve(l net.Listener) error {
+	<-g.late
+	return g.fakeGRPC.Serve(l)
 }
 
 func TestGRPCServersThatCannotBeServed(t *testing.T) {

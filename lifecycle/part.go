@@ -127,10 +127,11 @@ func (p *part) serve(h *http.Server) {
 	}
 	p.undo = func(context.Context) error { return l.Close() }
 	p.Run = func(context.Context) error {
+		serving := sync.OnceFunc(func() { close(p.serving) })
 		if h == nil {
-			close(p.serving) // which is not quite true, and gRPC does not tell
+			p.Server.GRPC = servingGRPC{p.Server.GRPC, serving}
 		} else {
-			h.BaseContext = p.labelled(h.BaseContext, sync.OnceFunc(func() { close(p.serving) }))
+			h.BaseContext = p.labelled(h.BaseContext, serving)
 		}
 		err := p.Server.Serve
 		if secure {
@@ -141,6 +142,17 @@ func (p *part) serve(h *http.Server) {
 		}
 		return nil
 	}
+}
+
+// A servingGRPC tells when its Serve is called, for which it has its listener.
+type servingGRPC struct {
+	drain.GRPCServer
+	serving func()
+}
+
+func (g servingGRPC) Serve(l net.Listener) error {
+	g.serving()
+	return g.GRPCServer.Serve(l)
 }
 
 // labelled returns a BaseContext that carries the part's labels, so that a handler

@@ -6,9 +6,11 @@ package lifecycle_test
 import (
 	"context"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -217,20 +219,42 @@ func TestServerThatHasServedIsRefused(t *testing.T) {
 }
 
 // TestFloorOfAServerThatHasJustStarted: whether the signal comes before its Serve or
-// after it, it has a listener, and so clients.
+// after it, it has a listener, and so clients. One of them waits to be accepted.
 func TestFloorOfAServerThatHasJustStarted(t *testing.T) {
-	for range 300 {
-		synctest.Test(t, func(t *testing.T) {
-			a, _ := app()
-			a.Floor = time.Second
-			web := lifecycle.HTTP("web", new(http.Server))
-			web.Listen = func(context.Context) (net.Listener, error) {
-				a.Shutdown("at once")
-				return memnet.Listen(), nil
+	for name, server := range map[string]func() lifecycle.Component{
+		"HTTP": func() lifecycle.Component { return lifecycle.HTTP("web", new(http.Server)) },
+		"gRPC": func() lifecycle.Component {
+			return lifecycle.Component{Name: "web", Server: &drain.Server{GRPC: &fakeGRPC{d: newDiary()}}}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for range 300 {
+				synctest.Test(t, func(t *testing.T) {
+					a, _ := app()
+					a.Floor = time.Second
+					l := memnet.Listen()
+					accepted := make(chan error, 1)
+					web := server()
+					web.Listen = func(context.Context) (net.Listener, error) {
+						go func() {
+							nc, err := l.Dial(t.Context())
+							if err == nil {
+								nc.Close()
+							}
+							accepted <- err
+						}()
+						for range rand.N(20) {
+							runtime.Gosched()
+						}
+						a.Shutdown("at once")
+						return l, nil
+					}
+					a.Components = []lifecycle.Component{web}
+					require.NoError(t, a.Run(t.Context()))
+					require.GreaterOrEqual(t, a.Report().Took, time.Second)
+					require.NoError(t, <-accepted)
+				})
 			}
-			a.Components = []lifecycle.Component{web}
-			require.NoError(t, a.Run(t.Context()))
-			require.GreaterOrEqual(t, a.Report().Took, time.Second)
 		})
 	}
 }
