@@ -6,6 +6,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -19,15 +20,40 @@ type broker struct {
 	url  string
 	conn *nats.Conn
 	js   jetstream.JetStream
+	away string // why it is away, as it was logged last; of the callbacks, which come one by one
 }
 
-func (b *broker) open(context.Context) (err error) {
-	b.conn, err = nats.Connect(b.url, nats.RetryOnFailedConnect(true), nats.MaxReconnects(-1), nats.ReconnectWait(500*time.Millisecond))
+// open returns when NATS is there: a process that leaves instead is started again and
+// again, each time a little later.
+func (b *broker) open(ctx context.Context) (err error) {
+	b.conn, err = nats.Connect(b.url, nats.RetryOnFailedConnect(true), nats.MaxReconnects(-1), nats.ReconnectWait(500*time.Millisecond),
+		nats.DisconnectErrHandler(b.complain), nats.ReconnectErrHandler(b.complain))
 	if err != nil {
 		return err
 	}
+	changed := b.conn.StatusChanged(nats.CONNECTED, nats.CLOSED)
+	defer b.conn.RemoveStatusListener(changed)
+	if !b.conn.IsConnected() {
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			b.conn.Close()
+			return ctx.Err()
+		}
+	}
+	if b.conn.IsClosed() {
+		return b.conn.LastError() // it has been refused, and would be again
+	}
 	b.js, err = jetstream.New(b.conn)
 	return err
+}
+
+// complain logs why NATS is away, and that only when it is another reason than before.
+func (b *broker) complain(_ *nats.Conn, err error) {
+	if err != nil && err.Error() != b.away {
+		b.away = err.Error()
+		slog.Warn("NATS is away", "error", err)
+	}
 }
 
 func (b *broker) ready(ctx context.Context) error {
@@ -51,17 +77,20 @@ type consumer struct {
 	taken   drain.Tracker
 }
 
-// start makes the stream and its durable consumer, which replicas share, and waits for
-// NATS if it is away.
+// start makes the stream and its durable consumer, which replicas share.
 func (c *consumer) start(ctx context.Context) error {
-	for {
+	for last := ""; ; {
 		err := c.create(ctx)
 		if err == nil {
 			break
 		}
+		if text := err.Error(); text != last { // JetStream comes up after NATS, or is not set up at all
+			slog.Warn("waiting for JetStream", "error", err)
+			last = text
+		}
 		select {
 		case <-ctx.Done():
-			return err
+			return ctx.Err()
 		case <-time.After(200 * time.Millisecond):
 		}
 	}
@@ -77,7 +106,9 @@ func (c *consumer) create(ctx context.Context) error {
 		return err
 	}
 	var err error
-	c.from, err = c.js.CreateOrUpdateConsumer(ctx, "ORDERS", jetstream.ConsumerConfig{Durable: "workers", AckPolicy: jetstream.AckExplicitPolicy})
+	// AckWait is for the few messages together that are ahead, not for one.
+	c.from, err = c.js.CreateOrUpdateConsumer(ctx, "ORDERS",
+		jetstream.ConsumerConfig{Durable: "workers", AckPolicy: jetstream.AckExplicitPolicy, AckWait: 30 * time.Second})
 	return err
 }
 
@@ -86,15 +117,18 @@ func (c *consumer) create(ctx context.Context) error {
 func (c *consumer) take(m jetstream.Msg) {
 	ctx, done, err := c.taken.Start(context.Background(), m.Subject())
 	if err != nil {
-		m.Nak() // for another replica, at once
+		m.Nak() // shutting down: for another replica, at once
 		return
 	}
 	defer done()
-	if c.handle(ctx, m.Data()) != nil {
+	if err := c.handle(ctx, m.Data()); err != nil {
+		slog.Error("message", "subject", m.Subject(), "error", err)
 		m.Nak()
 		return
 	}
-	m.DoubleAck(ctx) // until NATS has it: the connection is closed next
+	if err := m.DoubleAck(ctx); err != nil { // until NATS has it: the connection is closed next
+		slog.Error("message is handled and will come again", "subject", m.Subject(), "error", err)
+	}
 }
 
 func (c *consumer) ready(ctx context.Context) error {
@@ -102,14 +136,18 @@ func (c *consumer) ready(ctx context.Context) error {
 	return err
 }
 
-// drain asks for no more, and returns when all that was sent by then is handled.
+// drain asks for no more, finishes the message that is being handled, and gives back
+// those that are ahead.
 func (c *consumer) drain(ctx context.Context) error {
 	c.running.Drain()
-	select {
-	case <-c.running.Closed():
-	case <-ctx.Done():
+	err := c.taken.Drain(ctx)
+	if c.conn.IsConnected() { // else there is nobody to give them back to
+		select {
+		case <-c.running.Closed():
+		case <-ctx.Done():
+		}
 	}
-	return c.taken.Drain(ctx)
+	return err
 }
 
 // handle stands for work.
