@@ -33,12 +33,13 @@ func main() {
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
 	protocols.SetUnencryptedHTTP2(true) // a mesh's proxy, or gRPC; with TLS, SetHTTP2
+	srv := &http.Server{Addr: addr, Handler: r, Protocols: protocols, ReadHeaderTimeout: 5 * time.Second}
 	app := &lifecycle.App{
 		Probes:    new(probes.Registry),
 		ProbeAddr: probeAddr,
 		Components: []lifecycle.Component{
 			{Name: "store", Start: nothing, Stop: nothing, Ready: nothing},
-			lifecycle.HTTP("http", &http.Server{Addr: addr, Handler: r, Protocols: protocols}, "store"),
+			lifecycle.HTTP("http", srv, "store"),
 		},
 	}
 	if probeAddr == addr {

@@ -6,20 +6,15 @@
 package more_test
 
 import (
-	"context"
-	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"slices"
 	"syscall"
 	"testing"
 	"time"
 
-	"github.com/coder/websocket"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
@@ -31,8 +26,8 @@ import (
 var bin string
 
 func TestMain(m *testing.M) {
-	if os.Getenv(shutdownEnv) != "" {
-		shutdown()
+	if name := os.Getenv(naiveEnv); name != "" {
+		naive(name)
 		return
 	}
 	if os.Getenv(natsEnv) != "" {
@@ -47,37 +42,6 @@ func TestMain(m *testing.M) {
 		os.RemoveAll(bin)
 		os.Exit(code)
 	}))
-}
-
-// shutdownEnv makes the test binary a plain server, to measure against.
-const shutdownEnv = "LAMEDUCK_TEST_SHUTDOWN"
-
-// shutdown echoes as websocket does, and at SIGTERM does what http.Server has for
-// it, which does not know of hijacked connections.
-func shutdown() {
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
-	defer stop()
-	l, err := net.Listen("tcp", "127.0.0.1:"+os.Getenv("PORT"))
-	if err != nil {
-		panic(err)
-	}
-	srv := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		c, err := websocket.Accept(w, r, nil)
-		if err != nil {
-			return
-		}
-		defer c.CloseNow()
-		for {
-			typ, message, err := c.Read(context.Background())
-			if err != nil || c.Write(context.Background(), typ, message) != nil {
-				return
-			}
-		}
-	})}
-	go srv.Serve(l)
-	fmt.Println("instant=Started")
-	<-ctx.Done()
-	srv.Shutdown(context.Background())
 }
 
 // A program is an example in a process of its own.

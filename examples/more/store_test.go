@@ -42,6 +42,7 @@ func TestStore(t *testing.T) {
 	})
 	t.Run("rolls", func(t *testing.T) {
 		answered := roll(t, "store", "/orders", env...)
+		naiveLoses(t, "net/http", "/orders")
 		p := start(t, "store", env...)
 		_, body := get(t, "http://"+p.Addr+"/orders")
 		assert.Equal(t, fmt.Sprintln(answered, answered), body)
@@ -52,7 +53,7 @@ func TestStore(t *testing.T) {
 		cache.end()
 		probe := proc.FreeAddr(t)
 		p := launch(t, "store", append(env, "PORT=0", "PROBE_PORT="+proc.Port(probe))...)
-		awaitReadiness(t, probe, 503, "not ready: starting\n")
+		awaitReadiness(t, probe, 503, "not ready: starting, missing: redis\n")
 		cache.begin()
 		p.Await("instant=Started", patience)
 		require.Equal(t, http.StatusOK, (&proc.Server{Process: p}).Get(probe, "/startupz"))

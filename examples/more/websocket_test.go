@@ -145,7 +145,7 @@ func terminate(t *testing.T) (lost int) {
 // TestShutdownTellsNoWebSocket is what TestWebSocketsAreToldToGo is measured
 // against.
 func TestShutdownTellsNoWebSocket(t *testing.T) {
-	p := program{proc.Serve(t, os.Args[0], shutdownEnv+"=1", "GORACE=atexit_sleep_ms=0")} // no pause of the race detector's own
+	p := program{proc.Serve(t, os.Args[0], naiveEnv+"=websocket", "GORACE=atexit_sleep_ms=0")} // no pause of the race detector's own
 	wait := talk(t, p.Addr)
 	code, took := p.end()
 	ends, sent, lost, instants := count(wait())

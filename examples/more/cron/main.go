@@ -12,10 +12,12 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
 	"os"
+	"time"
 
 	"github.com/robfig/cron/v3"
 
@@ -24,10 +26,13 @@ import (
 	"github.com/lameduck-go/lameduck/probes/checks"
 )
 
+// jobTimeout keeps a job whose API hangs from being the last one.
+const jobTimeout = 5 * time.Minute
+
 func main() {
 	api := cmp.Or(os.Getenv("API_URL"), "http://localhost:8080")
 	var running drain.Tracker
-	schedule := cron.New(cron.WithChain(cron.SkipIfStillRunning(cron.DiscardLogger)))
+	schedule := cron.New(cron.WithChain(cron.Recover(cron.DefaultLogger), cron.SkipIfStillRunning(cron.DiscardLogger)))
 	_, err := schedule.AddFunc(cmp.Or(os.Getenv("SCHEDULE"), "@every 1m"), func() {
 		ctx, done, err := running.Start(context.Background(), "report")
 		if err != nil {
@@ -58,6 +63,8 @@ func main() {
 
 // report stands for a job. Its context ends when the grace period is nearly over.
 func report(ctx context.Context, api string) error {
+	ctx, cancel := context.WithTimeout(ctx, jobTimeout)
+	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, api+"/report", nil)
 	if err != nil {
 		return err
@@ -66,5 +73,9 @@ func report(ctx context.Context, api string) error {
 	if err != nil {
 		return err
 	}
-	return resp.Body.Close()
+	defer resp.Body.Close()
+	if resp.StatusCode/100 != 2 {
+		return errors.New(resp.Status)
+	}
+	return nil
 }

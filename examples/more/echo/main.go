@@ -27,10 +27,11 @@ func main() {
 	e := echo.New()
 	e.Use(middleware.Recover())
 	e.Any("/work", work)
+	srv := &http.Server{Addr: addr, Handler: e, ReadHeaderTimeout: 5 * time.Second}
 	app := &lifecycle.App{
 		Probes:     new(probes.Registry),
 		ProbeAddr:  probeAddr,
-		Components: []lifecycle.Component{lifecycle.HTTP("http", &http.Server{Addr: addr, Handler: e})}, // not e.Start
+		Components: []lifecycle.Component{lifecycle.HTTP("http", srv)}, // not e.Start
 	}
 	if probeAddr == addr {
 		app.ProbeAddr = ""

@@ -28,10 +28,11 @@ func main() {
 	r := gin.New()
 	r.Use(gin.Recovery())
 	r.Any("/work", work)
+	srv := &http.Server{Addr: addr, Handler: r, ReadHeaderTimeout: 5 * time.Second}
 	app := &lifecycle.App{
 		Probes:     new(probes.Registry),
 		ProbeAddr:  probeAddr,
-		Components: []lifecycle.Component{lifecycle.HTTP("http", &http.Server{Addr: addr, Handler: r})}, // not r.Run
+		Components: []lifecycle.Component{lifecycle.HTTP("http", srv)}, // not r.Run
 	}
 	if probeAddr == addr {
 		app.ProbeAddr = ""

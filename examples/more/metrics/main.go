@@ -11,6 +11,7 @@ package main
 
 import (
 	"net/http"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -28,11 +29,12 @@ func newApp(addr, probeAddr string) *lifecycle.App {
 	mux, admin := http.NewServeMux(), http.NewServeMux()
 	mux.HandleFunc("/work", work)
 	admin.Handle("/metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
+	srv := &http.Server{Addr: addr, Handler: mux, ReadHeaderTimeout: 5 * time.Second}
 	app := &lifecycle.App{
 		Probes:     new(probes.Registry),
 		ProbeAddr:  probeAddr,
 		Admin:      admin,
-		Components: []lifecycle.Component{lifecycle.HTTP("http", &http.Server{Addr: addr, Handler: mux})},
+		Components: []lifecycle.Component{lifecycle.HTTP("http", srv)},
 	}
 	bridge(app, registry)
 	return app

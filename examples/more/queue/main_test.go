@@ -106,7 +106,7 @@ func TestDrainFinishesWhatIsHandled(t *testing.T) {
 		defer cancel()
 		drained <- old.drain(ctx)
 	}()
-	<-old.taken.Draining()
+	within(t, old.taken.Draining(), "what is taken is not drained")
 	select {
 	case err := <-drained:
 		require.Fail(t, "the message in hand is left behind", err)

@@ -27,10 +27,11 @@ func main() {
 	mux.HandleFunc("/work", work)
 	mux.Handle("/events", drain.LongLived(http.HandlerFunc(events)))
 	mux.Handle("/poll", drain.LongLived(http.HandlerFunc(poll)))
+	srv := &http.Server{Addr: addr, Handler: mux, ReadHeaderTimeout: 5 * time.Second}
 	app := &lifecycle.App{
 		Probes:     new(probes.Registry),
 		ProbeAddr:  probeAddr,
-		Components: []lifecycle.Component{lifecycle.HTTP("http", &http.Server{Addr: addr, Handler: mux})},
+		Components: []lifecycle.Component{lifecycle.HTTP("http", srv)},
 	}
 	if probeAddr == addr {
 		app.ProbeAddr = ""

@@ -13,7 +13,8 @@ import (
 	"cmp"
 	"context"
 	"database/sql"
-	"log"
+	"fmt"
+	"log/slog"
 	"net/http"
 	"os"
 	"time"
@@ -28,43 +29,50 @@ import (
 func main() {
 	db, err := sql.Open("pgx", cmp.Or(os.Getenv("DATABASE_URL"), "postgres://postgres@localhost/postgres"))
 	if err != nil {
-		log.Fatal("DATABASE_URL: ", err)
+		invalid("DATABASE_URL", err)
 	}
 	options, err := redis.ParseURL(cmp.Or(os.Getenv("REDIS_URL"), "redis://localhost:6379"))
 	if err != nil {
-		log.Fatal("REDIS_URL: ", err)
+		invalid("REDIS_URL", err)
 	}
+	options.ContextTimeoutEnabled = true // a check and a request end when their contexts do
 	cache := redis.NewClient(options)
 	pong := checks.Redis(cache)
 	orders := &orders{db, cache}
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /orders", orders.add)
 	mux.HandleFunc("GET /orders", orders.count)
+	srv := &http.Server{Addr: port("PORT", "8080"), Handler: mux, ReadHeaderTimeout: 5 * time.Second}
 	lifecycle.Main(&lifecycle.App{
 		ProbeAddr: port("PROBE_PORT", "8081"),
 		Components: []lifecycle.Component{
-			{Name: "postgres", Start: await(db.PingContext), Ready: db.PingContext, Stop: closer(db.Close)},
-			{Name: "redis", Start: await(pong), Ready: pong, Stop: closer(cache.Close)},
+			{Name: "postgres", Start: await("postgres", db.PingContext), Ready: db.PingContext, Stop: closer(db.Close)},
+			{Name: "redis", Start: await("redis", pong), Ready: pong, Stop: closer(cache.Close)},
 			{Name: "orders", DependsOn: []string{"postgres", "redis"}, Start: orders.create, Ready: orders.ready},
-			lifecycle.HTTP("http", &http.Server{Addr: port("PORT", "8080"), Handler: mux}, "orders"),
+			lifecycle.HTTP("http", srv, "orders"),
 		},
 	})
 }
 
 // await waits for a dependency, until the process is told to stop: a process that
-// leaves instead is started again and again, each time a little later.
-func await(ping func(context.Context) error) func(context.Context) error {
+// leaves instead is started again and again, each time a little later. What keeps it
+// waiting is logged, since a wrong password is waited for as well.
+func await(name string, ping func(context.Context) error) func(context.Context) error {
 	return func(ctx context.Context) error {
-		for {
+		for last := ""; ; {
 			once, cancel := context.WithTimeout(ctx, time.Second)
 			err := ping(once)
 			cancel()
 			if err == nil {
 				return nil
 			}
+			if ctx.Err() == nil && err.Error() != last {
+				last = err.Error()
+				slog.Warn("waiting", "for", name, "error", err)
+			}
 			select {
 			case <-ctx.Done():
-				return err
+				return ctx.Err()
 			case <-time.After(200 * time.Millisecond):
 			}
 		}
@@ -73,6 +81,11 @@ func await(ping func(context.Context) error) func(context.Context) error {
 
 func closer(f func() error) func(context.Context) error {
 	return func(context.Context) error { return f() }
+}
+
+func invalid(name string, err error) {
+	fmt.Fprintf(os.Stderr, "%s: %v\n", name, err)
+	os.Exit(2)
 }
 
 func port(name, def string) string { return ":" + cmp.Or(os.Getenv(name), def) }

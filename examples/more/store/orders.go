@@ -6,7 +6,9 @@ package main
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 
 	"github.com/redis/go-redis/v9"
@@ -41,13 +43,19 @@ func (o *orders) ready(ctx context.Context) error {
 	return err
 }
 
+// unavailable keeps the error for the log: it may name hosts and users.
+func unavailable(w http.ResponseWriter, r *http.Request, err error) {
+	slog.ErrorContext(r.Context(), "orders", "error", err)
+	http.Error(w, "try again", http.StatusServiceUnavailable)
+}
+
 func (o *orders) add(w http.ResponseWriter, r *http.Request) {
 	if _, err := o.db.ExecContext(r.Context(), `INSERT INTO orders DEFAULT VALUES`); err != nil {
-		http.Error(w, err.Error(), http.StatusServiceUnavailable)
+		unavailable(w, r, err)
 		return
 	}
 	if err := o.cache.Incr(r.Context(), "orders").Err(); err != nil {
-		http.Error(w, err.Error(), http.StatusServiceUnavailable)
+		unavailable(w, r, err)
 	}
 }
 
@@ -55,12 +63,12 @@ func (o *orders) add(w http.ResponseWriter, r *http.Request) {
 func (o *orders) count(w http.ResponseWriter, r *http.Request) {
 	var rows int64
 	if err := o.db.QueryRowContext(r.Context(), `SELECT count(*) FROM orders`).Scan(&rows); err != nil {
-		http.Error(w, err.Error(), http.StatusServiceUnavailable)
+		unavailable(w, r, err)
 		return
 	}
 	counted, err := o.cache.Get(r.Context(), "orders").Int64()
-	if err != nil && err != redis.Nil {
-		http.Error(w, err.Error(), http.StatusServiceUnavailable)
+	if err != nil && !errors.Is(err, redis.Nil) {
+		unavailable(w, r, err)
 		return
 	}
 	fmt.Fprintln(w, rows, counted)

@@ -6,7 +6,8 @@
 // Copy bridge.go, and put your own in place of work.
 //
 // It listens on $PORT (8080) and serves /livez, /readyz and /startupz on $PROBE_PORT
-// (8081). The spans go to $OTEL_EXPORTER_OTLP_ENDPOINT (https://localhost:4318).
+// (8081). The spans go to $OTEL_EXPORTER_OTLP_ENDPOINT (https://localhost:4318), and are of
+// $OTEL_SERVICE_NAME.
 package main
 
 import (
@@ -14,7 +15,9 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"time"
 
+	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 
@@ -29,10 +32,13 @@ func main() {
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("/work", work)
+	srv := &http.Server{Addr: port("PORT", "8080"), Handler: mux, ReadHeaderTimeout: 5 * time.Second}
 	app := &lifecycle.App{
 		ProbeAddr:  port("PROBE_PORT", "8081"),
-		Components: []lifecycle.Component{lifecycle.HTTP("http", &http.Server{Addr: port("PORT", "8080"), Handler: mux})},
+		Components: []lifecycle.Component{lifecycle.HTTP("http", srv)},
 	}
-	bridge(app, sdktrace.NewTracerProvider(sdktrace.WithBatcher(exporter)))
+	provider := sdktrace.NewTracerProvider(sdktrace.WithBatcher(exporter))
+	otel.SetTracerProvider(provider) // for the spans of others, which end before the last export
+	bridge(app, provider)
 	lifecycle.Main(app)
 }

@@ -28,10 +28,11 @@ func main() {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/work", work)
 	mux.HandleFunc("/echo", echo)
+	srv := &http.Server{Addr: addr, Handler: mux, ReadHeaderTimeout: 5 * time.Second}
 	app := &lifecycle.App{
 		Probes:     new(probes.Registry),
 		ProbeAddr:  probeAddr,
-		Components: []lifecycle.Component{lifecycle.HTTP("http", &http.Server{Addr: addr, Handler: mux})},
+		Components: []lifecycle.Component{lifecycle.HTTP("http", srv)},
 	}
 	if probeAddr == addr {
 		app.ProbeAddr = ""
