@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Lameduck Authors
+
+package docs_test
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+var (
+	testName  = regexp.MustCompile("`((?:Test|Fuzz|Benchmark|Example)\\w+)`")
+	command   = regexp.MustCompile(`(?m)^    (?:cd (\S+) && )?go test -run '\^(\S*)\$'(?: -bench '\^(\S+)\$')? (\S+)$`)
+	anyTest   = regexp.MustCompile(`(?m)^    .*\bgo test\b.*$`)
+	target    = regexp.MustCompile("`make (\\w+)`")
+	link      = regexp.MustCompile(`\]\(([^)#]+)(?:#[^)]*)?\)`)
+	backticks = regexp.MustCompile("`([\\w./-]+/[\\w.-]+\\.(?:go|md|yaml|sh))`")
+)
+
+// TestWhatPagesName reads every page: what it names is there.
+func TestWhatPagesName(t *testing.T) {
+	makefile := read(t, filepath.Join(root, "Makefile"))
+	for _, page := range pages(t) {
+		t.Run(page, func(t *testing.T) {
+			text := read(t, page)
+			for _, m := range link.FindAllStringSubmatch(text, -1) {
+				if !strings.Contains(m[1], "://") {
+					_, err := os.Stat(filepath.Join(filepath.Dir(page), m[1]))
+					assert.NoError(t, err)
+				}
+			}
+			for _, m := range backticks.FindAllStringSubmatch(text, -1) {
+				assert.FileExists(t, filepath.Join(root, m[1]))
+			}
+			for _, m := range target.FindAllStringSubmatch(text, -1) {
+				assert.Contains(t, makefile, "\n"+m[1]+":")
+			}
+		})
+	}
+}
+
+// TestWhatPromisesName reads the pages of the promises: each test that one names is run
+// by one of its commands, each of whose tests it names, and each is where the command
+// says.
+func TestWhatPromisesName(t *testing.T) {
+	found := 0
+	for _, page := range pages(t) {
+		if filepath.Dir(page) != "promises" {
+			continue
+		}
+		t.Run(page, func(t *testing.T) {
+			text := read(t, page)
+			prose, _, _ := strings.Cut(text, "## Run them")
+			var named, run []string
+			for _, m := range testName.FindAllStringSubmatch(prose, -1) {
+				named = append(named, m[1])
+			}
+			commands := command.FindAllStringSubmatch(text, -1)
+			assert.Len(t, anyTest.FindAllString(text, -1), len(commands), "commands of the form that is read here")
+			for _, m := range commands {
+				dir := filepath.Join(root, m[1], m[4])
+				for name := range strings.SplitSeq(strings.Trim(m[2], "()")+"|"+m[3], "|") {
+					if name == "" {
+						continue
+					}
+					run = append(run, name)
+					assert.True(t, hasTest(t, dir, name), "%s is not in %s", name, dir)
+				}
+			}
+			slices.Sort(named)
+			slices.Sort(run)
+			assert.Equal(t, slices.Compact(named), slices.Compact(run))
+			found += len(run)
+		})
+	}
+	assert.NotZero(t, found)
+}
+
+// hasTest reports whether a test of the package in dir has that name.
+func hasTest(t *testing.T, dir, name string) bool {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(dir, "*_test.go"))
+	require.NoError(t, err)
+	return slices.ContainsFunc(files, func(file string) bool {
+		return strings.Contains(read(t, file), "\nfunc "+name+"(")
+	})
+}
+
+// TestItIsSmall holds the sixth promise: files that can be read at one sitting, and no
+// requirement that is not known.
+func TestItIsSmall(t *testing.T) {
+	for _, dir := range publicPackages(t) {
+		files, err := filepath.Glob(filepath.Join(dir, "*.go"))
+		require.NoError(t, err)
+		for _, file := range files {
+			if !strings.HasSuffix(file, "_test.go") {
+				assert.Less(t, strings.Count(read(t, file), "\n"), 400, file)
+			}
+		}
+	}
+	var required []string
+	block, _, _ := strings.Cut(strings.SplitN(read(t, filepath.Join(root, "go.mod")), "require (\n", 2)[1], ")")
+	for line := range strings.Lines(block) {
+		required = append(required, strings.Fields(line)[0])
+	}
+	assert.Equal(t, []string{
+		"github.com/go-chi/chi/v5", // in examples and tests
+		"github.com/heptiolabs/healthcheck",
+		"github.com/stretchr/testify", // in tests
+		"go.uber.org/goleak",          // in tests
+		"golang.org/x/sync",           // in tests
+	}, required)
+}
+
+// pages returns the pages of this folder and of those in it.
+func pages(t *testing.T) (names []string) {
+	t.Helper()
+	for _, pattern := range []string{"*.md", "*/*.md"} {
+		found, err := filepath.Glob(pattern)
+		require.NoError(t, err)
+		names = append(names, found...)
+	}
+	require.NotEmpty(t, names)
+	return names
+}
+
+func read(t *testing.T, name string) string {
+	t.Helper()
+	text, err := os.ReadFile(name)
+	require.NoError(t, err)
+	return string(text)
+}
