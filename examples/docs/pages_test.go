@@ -21,12 +21,19 @@ var (
 	anyTest   = regexp.MustCompile(`(?m)^    .*\bgo test\b.*$`)
 	target    = regexp.MustCompile("`make (\\w+)`")
 	link      = regexp.MustCompile(`\]\(([^)#]+)(?:#[^)]*)?\)`)
+	exported  = regexp.MustCompile(`\b([a-z]+)\.([A-Z]\w*)(?:\.([A-Z]\w*))?`)
 	backticks = regexp.MustCompile("`([\\w./-]+/[\\w.-]+\\.(?:go|md|yaml|sh))`")
 )
 
 // TestWhatPagesName reads every page: what it names is there.
 func TestWhatPagesName(t *testing.T) {
 	makefile := read(t, filepath.Join(root, "Makefile"))
+	declared := make(map[string]string) // package, its files
+	for _, dir := range publicPackages(t) {
+		for _, f := range parse(t, dir).Filenames {
+			declared[filepath.Base(dir)] += read(t, f)
+		}
+	}
 	for _, page := range pages(t) {
 		t.Run(page, func(t *testing.T) {
 			text := read(t, page)
@@ -38,6 +45,11 @@ func TestWhatPagesName(t *testing.T) {
 			}
 			for _, m := range backticks.FindAllStringSubmatch(text, -1) {
 				assert.FileExists(t, filepath.Join(root, m[1]))
+			}
+			for _, m := range exported.FindAllStringSubmatch(text, -1) {
+				if files := declared[m[1]]; files != "" {
+					assert.Regexp(t, `(?m)^(func |type |\t)`+m[2]+`\b`, files, m[0])
+				}
 			}
 			for _, m := range target.FindAllStringSubmatch(text, -1) {
 				assert.Contains(t, makefile, "\n"+m[1]+":")
