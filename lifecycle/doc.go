@@ -77,8 +77,10 @@
 //
 // # Concurrency
 //
-// Every function of a component is called in a goroutine of its own, start before
-// run, stop after the start and beside the run. So are the observers and the log.
+// Functions of two components go on side by side, unless one depends on the other. Of one
+// component start comes before run; drain and stop come after the start, one after the
+// other and beside the run. No function is waited for beyond its time, and none may count
+// on the goroutine that it is called in. Observers and the log have goroutines of their own.
 // [App.Shutdown] and [App.Report] may be called from anywhere at any time.
 //
 // # A pre-stop hook
