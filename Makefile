@@ -5,6 +5,7 @@
 # make test      everything that decides whether a change is good
 # make bench     what it costs, each figure beside its rival in the same run
 # make long      200 terminations of examples/chi, and 100 of examples/more/grpc
+# make soak      rolling updates for ten minutes: nothing is lost, nothing grows
 # make losses    200 terminations in each cell of the table of losses; an hour
 # make dataplane replicas end behind nftables, HAProxy, nginx and Caddy; takes root
 # make demo      the main job: a rolling update that loses nothing
@@ -12,7 +13,7 @@
 
 STATICCHECK = go tool -modfile=internal/tools/go.mod staticcheck
 
-.PHONY: all lint test bench long losses dataplane demo fmt
+.PHONY: all lint test bench long soak losses dataplane demo fmt
 
 all: lint test
 
@@ -47,6 +48,9 @@ losses:
 long:
 	LAMEDUCK_TERMINATIONS=200 go test -count=1 -timeout 60m -run 'TestChiRolls' -v ./examples/...
 	cd examples/more && LAMEDUCK_TERMINATIONS=100 go test -count=1 -timeout 60m -run 'TestRoll' -v ./grpc
+
+soak:
+	go run ./internal/soak -for 10m
 
 dataplane:
 	internal/dataplane/run
