@@ -182,7 +182,7 @@ func TestWithoutKernelSupport(t *testing.T) {
 // enclosure returns the directory of the enclosure that a command has made.
 func enclosure(t *testing.T, cmd *exec.Cmd) string {
 	t.Helper()
-	for _, env := range cmd.Env {
+	for _, env := range slices.Backward(cmd.Env) { // the last one counts
 		if tmp, ok := strings.CutPrefix(env, "TMPDIR="); ok {
 			dirs, err := filepath.Glob(filepath.Join(tmp, "dataplane*"))
 			require.NoError(t, err)
