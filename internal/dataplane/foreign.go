@@ -165,50 +165,50 @@ func (r *rig) output(ctx context.Context, argv []string) (string, error) {
 	return out.String(), errors.Join(err, ctx.Err())
 }
 
-// sum adds up the first group of all that matches.
+// sum adds up the first group of all that matches. What nobody can have counted is cut,
+// so that the sum does not overflow.
 func sum(out, expr string) (n int) {
 	for _, m := range regexp.MustCompile(expr).FindAllStringSubmatch(out, -1) {
 		k, _ := strconv.Atoi(m[1])
-		n += k
+		n += min(k, 1e12)
 	}
 	return n
 }
 
 var errOutput = errors.New("not the output that was expected")
 
-func parseFortio(out string) (sent, lost int, err error) {
-	sent = sum(out, `(?m)^Code +-?\d+ : (\d+) \(`)
-	if sent == 0 {
+// counted returns an error for what are no counts.
+func counted(sent, lost int) (int, int, error) {
+	if sent <= 0 || lost < 0 || lost > sent {
 		return 0, 0, errOutput
 	}
-	return sent, sent - sum(out, `(?m)^Code +2\d\d : (\d+) \(`), nil
+	return sent, lost, nil
+}
+
+func parseFortio(out string) (sent, lost int, err error) {
+	sent = sum(out, `(?m)^Code +-?\d+ : (\d+) \(`)
+	return counted(sent, sent-sum(out, `(?m)^Code +2\d\d : (\d+) \(`))
 }
 
 // parseWrk counts what wrk does not count as a request: those without an answer.
 func parseWrk(out string) (sent, lost int, err error) {
-	sent = sum(out, `(\d+) requests in `)
-	if sent == 0 {
+	answered := sum(out, `(\d+) requests in `)
+	if answered == 0 {
 		return 0, 0, errOutput
 	}
 	without := sum(out, `Socket errors:.* connect (\d+)`) + sum(out, `Socket errors:.* read (\d+)`) +
 		sum(out, `Socket errors:.* write (\d+)`) + sum(out, `Socket errors:.* timeout (\d+)`)
-	return sent + without, without + sum(out, `Non-2xx or 3xx responses: (\d+)`), nil
+	return counted(answered+without, without+sum(out, `Non-2xx or 3xx responses: (\d+)`))
 }
 
 func parseHey(out string) (sent, lost int, err error) {
 	ok, other := sum(out, `\[2\d\d\]\s+(\d+) responses`), sum(out, `\[[^2]\d\d\]\s+(\d+) responses`)
 	lost = other + sum(out, `(?m)^  \[(\d+)\]\t[^\n]*(?:http|dial)`)
-	if ok+lost == 0 {
-		return 0, 0, errOutput
-	}
-	return ok + lost, lost, nil
+	return counted(ok+lost, lost)
 }
 
 // parseH2load does not count what h2load never began, because a connection was gone.
 func parseH2load(out string) (sent, lost int, err error) {
 	sent = sum(out, `requests: .* (\d+) started`)
-	if sent == 0 {
-		return 0, 0, errOutput
-	}
-	return sent, sent - sum(out, `status codes: (\d+) 2xx`), nil
+	return counted(sent, sent-sum(out, `status codes: (\d+) 2xx`))
 }
