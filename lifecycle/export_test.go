@@ -39,3 +39,10 @@ func Watched(a *App) http.Handler {
 	}
 	return p.watched()
 }
+
+// Begun reports whether the shutdown of an App has begun.
+func Begun(a *App) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.reason != nil
+}
