@@ -9,11 +9,12 @@
 # make losses    200 terminations in each cell of the table of losses; an hour
 # make dataplane replicas end behind nftables, HAProxy, nginx and Caddy; takes root
 # make demo      the main job: a rolling update that loses nothing
+# make api       write down what the packages export; see internal/api
 # make fmt       format and modernize
 
 STATICCHECK = go tool -modfile=internal/tools/go.mod staticcheck
 
-.PHONY: all lint test bench long soak losses dataplane demo fmt
+.PHONY: all lint test bench long soak losses dataplane demo api fmt
 
 all: lint test
 
@@ -57,6 +58,9 @@ dataplane:
 
 demo:
 	go run ./examples/rollout
+
+api:
+	go run ./internal/api
 
 fmt:
 	go fix ./...
