@@ -133,7 +133,8 @@ func (s *Server) closeHTTP() {
 
 // describe names a request for the report.
 func (s *Server) describe(r request, now int64) string {
-	what, age, more := r.method+" "+r.path, now-r.start, ""
+	// Escaped, as it came: a client must not write lines of the report.
+	what, age, more := r.method+" "+(&url.URL{Path: r.path}).EscapedPath(), now-r.start, ""
 	if r.start == 0 {
 		age, more = now-s.t0, "more than "
 	}
