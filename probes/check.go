@@ -92,7 +92,8 @@ type Check struct {
 	// TolerateShare, if positive, is the share of the time for which failures
 	// are tolerated in the long run: what was used of Tolerate comes back at
 	// this rate while the check passes. Zero means that it all comes back as
-	// soon as the check does. It is less than 1.
+	// soon as the check does. Negative, 1 or more, and a share without Tolerate, are
+	// errors.
 	TolerateShare float64
 }
 

@@ -171,8 +171,9 @@ func (r *Registry) AddLiveness(name string, f func() error) error {
 
 // AddLock adds a liveness check that a lock can be taken, and is released at once:
 // it fails while that takes longer than within, as in a deadlock. Zero means
-// DefaultTimeout. To a [sync.RWMutex] give its RLocker, since one that waits for
-// the lock itself holds up all readers. The error wraps ErrInvalid.
+// DefaultTimeout; negative is an error. To a [sync.RWMutex] give its RLocker, since
+// one that waits for the lock itself holds up all readers. The error wraps
+// ErrInvalid.
 func (r *Registry) AddLock(name string, l sync.Locker, within time.Duration) error {
 	c := Check{Name: name, Timeout: within}
 	if l != nil {

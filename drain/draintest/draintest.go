@@ -76,7 +76,7 @@ type Config struct {
 	Ready string // of the command's readiness probe; empty: "/readyz"
 
 	// Terminations is how many servers are terminated, one after the other. Zero
-	// means one.
+	// means one; negative is an error.
 	Terminations int
 
 	// Propagation is the longest time until a client learns of a removal; each
@@ -90,7 +90,7 @@ type Config struct {
 	Kinds []Kind
 
 	// Clients is how many clients there are of each kind that does not say. Zero
-	// means DefaultClients.
+	// means DefaultClients; negative is an error.
 	Clients int
 
 	// Settle is how long the load runs on both servers before one is terminated.
@@ -99,7 +99,7 @@ type Config struct {
 	Settle time.Duration
 
 	// ExitTimeout is how long a server may take to leave. Then it is killed, and
-	// the roll fails. Zero means DefaultExitTimeout.
+	// the roll fails. Zero means DefaultExitTimeout; negative is an error.
 	ExitTimeout time.Duration
 }
 

@@ -34,7 +34,8 @@ type Kind struct {
 	Proto string
 
 	// Streams is how many requests an HTTP/2 client has under way on its
-	// connection. Zero means one. More than the server allows wait in the client.
+	// connection. Zero means one; negative is an error. More than the server allows
+	// wait in the client.
 	Streams int
 
 	// Streaming makes the body of an HTTP/2 request one of 4 KiB and of unknown
@@ -42,10 +43,12 @@ type Kind struct {
 	Streaming bool
 
 	// MinThink and MaxThink bound the think time, from the end of one request to
-	// the next, which is drawn evenly between them. Zero for both means none.
+	// the next, which is drawn evenly between them. Zero for both means none;
+	// negative, and a MinThink that is longer, are errors.
 	MinThink, MaxThink time.Duration
 
-	// Clients is how many clients there are. Zero means Config.Clients.
+	// Clients is how many clients there are. Zero means Config.Clients; negative is
+	// an error.
 	Clients int
 }
 

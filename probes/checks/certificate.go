@@ -18,7 +18,7 @@ import (
 // at each run, is valid now and for at least the time left. One that is not yet
 // valid, is expired or will be by then is an error; so is a file that cannot be
 // read, holds no certificate, or holds one that cannot be parsed. Who has
-// issued them is not looked at. Zero left means now only.
+// issued them is not looked at. Zero or negative left means now only.
 func Certificate(path string, left time.Duration) func(context.Context) error {
 	return func(ctx context.Context) error {
 		if err := ctx.Err(); err != nil {
