@@ -6,12 +6,15 @@ package probes
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"time"
 )
 
 // A Timing is the timing of a probe as a Kubernetes manifest has it, field by
 // field in whole seconds, and answers what it means. Zero fields are the
-// API's defaults, and negative ones, which the API refuses, count as zero.
+// API's defaults. Negative ones and those of more than 32 bits, which the API refuses,
+// count as the nearest that it takes. What is longer than the longest Duration, 292
+// years, is that many whole seconds.
 //
 // What it answers is from the kubelet's prober (pkg/kubelet/prober/worker.go in
 // k8s.io/kubernetes): it probes in one goroutine, at a tick of each period, for
@@ -29,15 +32,30 @@ type Timing struct {
 // withDefaults is what SetDefaults_Probe does (pkg/apis/core/v1/defaults.go).
 func (t Timing) withDefaults() Timing {
 	return Timing{
-		InitialDelaySeconds: max(0, t.InitialDelaySeconds),
-		TimeoutSeconds:      cmp.Or(max(0, t.TimeoutSeconds), 1),
-		PeriodSeconds:       cmp.Or(max(0, t.PeriodSeconds), 10),
-		SuccessThreshold:    cmp.Or(max(0, t.SuccessThreshold), 1),
-		FailureThreshold:    cmp.Or(max(0, t.FailureThreshold), 3),
+		InitialDelaySeconds: inRange(t.InitialDelaySeconds),
+		TimeoutSeconds:      cmp.Or(inRange(t.TimeoutSeconds), 1),
+		PeriodSeconds:       cmp.Or(inRange(t.PeriodSeconds), 10),
+		SuccessThreshold:    cmp.Or(inRange(t.SuccessThreshold), 1),
+		FailureThreshold:    cmp.Or(inRange(t.FailureThreshold), 3),
 	}
 }
 
-func seconds(n int) time.Duration { return time.Duration(n) * time.Second }
+// inRange returns the nearest value that a field of the API can have, which has 32 bits.
+func inRange(n int) int { return min(max(0, n), math.MaxInt32) }
+
+// rounds returns how long so many rounds take that each take the sum of the seconds. Of
+// values in range the product fits, but not as a Duration.
+func rounds(n int, each ...int) time.Duration {
+	var sum int64
+	for _, s := range each {
+		sum += int64(s)
+	}
+	return seconds(int64(n) * sum)
+}
+
+func seconds(n int64) time.Duration {
+	return time.Duration(min(n, math.MaxInt64/int64(time.Second))) * time.Second
+}
 
 // Failing returns how long it takes at most, from the moment from which every
 // probe fails, until the kubelet acts: (period + timeout) × failureThreshold. For
@@ -47,7 +65,7 @@ func seconds(n int) time.Duration { return time.Duration(n) * time.Second }
 // from its start on has initialDelay besides.
 func (t Timing) Failing() time.Duration {
 	t = t.withDefaults()
-	return seconds((t.PeriodSeconds + t.TimeoutSeconds) * t.FailureThreshold)
+	return rounds(t.FailureThreshold, t.PeriodSeconds, t.TimeoutSeconds)
 }
 
 // Passing returns how long it takes at most, from the moment from which every
@@ -55,7 +73,7 @@ func (t Timing) Failing() time.Duration {
 // successThreshold. A container that is not ready is often probed earlier.
 func (t Timing) Passing() time.Duration {
 	t = t.withDefaults()
-	return seconds((t.PeriodSeconds + t.TimeoutSeconds) * t.SuccessThreshold)
+	return rounds(t.SuccessThreshold, t.PeriodSeconds, t.TimeoutSeconds)
 }
 
 // StartUp returns how long a start-up may take for certain without being taken
@@ -65,7 +83,7 @@ func (t Timing) Passing() time.Duration {
 // first probe, too, have one period more.
 func (t Timing) StartUp() time.Duration {
 	t = t.withDefaults()
-	return seconds(t.InitialDelaySeconds + t.PeriodSeconds*(t.FailureThreshold-1))
+	return seconds(int64(t.InitialDelaySeconds) + int64(t.PeriodSeconds)*int64(t.FailureThreshold-1))
 }
 
 // Warnings returns, in words, what does not fit together in t and the checks that
@@ -90,14 +108,17 @@ func (t Timing) Warnings(checks ...Check) (warnings []string) {
 		if f.value < 0 {
 			warn("%s is negative (%d): Kubernetes refuses it", f.name, f.value)
 		}
+		if f.value > math.MaxInt32 {
+			warn("%s is more than 32 bits can have (%d): Kubernetes refuses it", f.name, f.value)
+		}
 	}
 	t = t.withDefaults()
 	if t.TimeoutSeconds > t.PeriodSeconds {
 		warn("timeoutSeconds (%d) exceeds periodSeconds (%d): a probe that hangs delays the next ones", t.TimeoutSeconds, t.PeriodSeconds)
 	}
 	for _, c := range checks {
-		if timeout := cmp.Or(max(0, c.Timeout), DefaultTimeout); timeout > seconds(t.TimeoutSeconds) {
-			warn("check %q may take %v, its probe %v (timeoutSeconds)", c.Name, timeout, seconds(t.TimeoutSeconds))
+		if timeout := cmp.Or(max(0, c.Timeout), DefaultTimeout); timeout > seconds(int64(t.TimeoutSeconds)) {
+			warn("check %q may take %v, its probe %v (timeoutSeconds)", c.Name, timeout, seconds(int64(t.TimeoutSeconds)))
 		}
 	}
 	return warnings

@@ -5,6 +5,7 @@ package probes_test
 
 import (
 	"fmt"
+	"math"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -46,6 +47,30 @@ func TestTiming(t *testing.T) {
 			assert.Equal(t, tt.starting, tt.timing.StartUp())
 		})
 	}
+}
+
+func TestTimingOfAbsurdNumbers(t *testing.T) {
+	const longest = time.Duration(math.MaxInt64) / time.Second * time.Second
+	const most = math.MaxInt32
+	for _, tt := range []struct {
+		timing                     probes.Timing
+		failing, passing, starting time.Duration
+	}{
+		{timing(math.MaxInt, math.MaxInt, math.MaxInt, math.MaxInt, math.MaxInt), longest, longest, longest},
+		{timing(most, most, most, most, most), longest, longest, longest},
+		{timing(math.MaxInt, 1, 1, 1, 1), 2 * time.Second, 2 * time.Second, most * time.Second},
+		{timing(0, math.MaxInt, 1, 1, 1), (most + 1) * time.Second, (most + 1) * time.Second, 0},
+		{timing(0, 1, 1, 1, math.MaxInt), 2 * most * time.Second, 2 * time.Second, (most - 1) * time.Second},
+		{timing(math.MinInt, math.MinInt, math.MinInt, math.MinInt, math.MinInt), 33 * time.Second, 11 * time.Second, 20 * time.Second},
+	} {
+		t.Run(fmt.Sprint(tt.timing), func(t *testing.T) {
+			assert.Equal(t, tt.failing, tt.timing.Failing())
+			assert.Equal(t, tt.passing, tt.timing.Passing())
+			assert.Equal(t, tt.starting, tt.timing.StartUp())
+		})
+	}
+	assert.Equal(t, []string{"failureThreshold is more than 32 bits can have (9223372036854775807): Kubernetes refuses it"},
+		timing(0, 0, 0, 0, math.MaxInt).Warnings())
 }
 
 func TestTimingWarns(t *testing.T) {
