@@ -37,6 +37,7 @@ func image(t *testing.T) (root, user string) {
 	require.NoError(t, err)
 	build := buildCommand.FindStringSubmatch(string(dockerfile))
 	require.NotNil(t, build)
+	assert.NotRegexp(t, `(?m)^RUN --mount`, string(dockerfile), "docker without buildx refuses it")
 	owner := userCommand.FindStringSubmatch(string(dockerfile))
 	require.NotNil(t, owner)
 	root = t.TempDir()

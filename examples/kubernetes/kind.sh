@@ -2,10 +2,18 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright The Lameduck Authors
 
-# Rolls three replicas under load in a cluster of its own, for four ways of ending a
-# process, and prints of each what fortio counts and how long the old pods took to go.
-# It needs docker, kind and kubectl, about six minutes, and leaves nothing behind. With
-# the argument keep it leaves the cluster, with the last of the four in it.
+# Rolls three replicas under load, for six ways of ending a process, and prints of each
+# what fortio counts and how long the old pods took to go. Three have no library: exit at
+# once, http.Server.Shutdown, and that behind a preStop sleep of 20 s; three are the
+# manifests beside this.
+#
+#   ./kind.sh            in a cluster of its own, made with kind
+#   ./kind.sh here       in the cluster of kubectl's current context, which reads the
+#                        registry that REGISTRY names: REGISTRY=registry.example.com
+#
+# It needs docker, kubectl and kind or the registry, and about nine minutes. All that it
+# makes is in the namespace lameduck, and goes at the end; with KEEP=1 that and the
+# cluster stay, with the last of the six. FORTIO is another image of fortio.
 #
 # fortio's own client sends a request again that a dead connection has lost, and does
 # not count that; -stdclient with a payload does not. Its answers other than 200 are
@@ -14,48 +22,84 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 
 readonly cluster=lameduck
-readonly context=kind-$cluster
+readonly namespace=lameduck
 readonly manifests=examples/kubernetes/manifests
-readonly fortio=docker.io/fortio/fortio:1.63.0
-readonly keep=${1:-}
-readonly url='http://hello/work?bytes=27000'
+readonly fortio=${FORTIO:-docker.io/fortio/fortio:1.63.0}
+readonly keep=${KEEP:-}
 
-for tool in docker kind kubectl; do
-  command -v "$tool" >/dev/null || { echo "kind.sh: needs $tool" >&2; exit 1; }
+fail() { echo "kind.sh: $*" >&2; exit 1; }
+
+case $# in
+  0) readonly here='' prefix='' tools='docker kubectl kind' ;;
+  *) readonly here=$1 prefix=${REGISTRY:-}/ tools='docker kubectl' ;;
+esac
+case $here/$prefix in
+  / | here/?*/) ;;
+  here/*) fail "REGISTRY is to name the registry that the cluster reads" ;;
+  *) fail "usage: [KEEP=1] ./kind.sh, or [KEEP=1] REGISTRY=registry.example.com ./kind.sh here" ;;
+esac
+for tool in $tools; do
+  command -v "$tool" >/dev/null || fail "needs $tool"
 done
+hello=${prefix}lameduck-hello:1 naive=${prefix}lameduck-naive:1
 
-kube() { kubectl --context "$context" "$@"; }
+# The context is named, lest somebody change the current one meanwhile.
+context=kind-$cluster
+[ -z "$here" ] || context=$(kubectl config current-context)
+readonly context
+kube() { kubectl --context "$context" --namespace "$namespace" "$@"; }
 
-# deployment prints service.yaml for a way of ending.
+# cleanup takes away what was made.
+cleanup() {
+  [ -z "$keep" ] || return 0
+  if [ -n "$here" ]; then
+    kubectl --context "$context" delete namespace "$namespace" --timeout=120s
+  else
+    kind delete cluster --name "$cluster"
+  fi
+}
+
+# pushed pushes an image and sets a variable to its digest: a node may have another one
+# by the same tag.
+pushed() {
+  docker push "${!1}"
+  local digest
+  digest=$(docker inspect --format '{{range .RepoDigests}}{{println .}}{{end}}' "${!1}" | grep -m 1 "^${!1%:*}@")
+  printf -v "$1" %s "$digest"
+}
+
+# deployment prints the Deployment for a way of ending.
 deployment() {
-  local naive=(kubectl set image --local -f - hello=lameduck-naive:1 -o yaml)
+  local file=service.yaml
+  [ ! -e "$manifests/$1.yaml" ] || file=$1.yaml
+  local naively=(kubectl set image --local -f - "hello=$naive" -o yaml)
   local shutdown=(kubectl set env --local -f - STRATEGY=shutdown -o yaml)
   local sleep='{"spec":{"template":{"spec":{"containers":[{"name":"hello","lifecycle":{"preStop":{"sleep":{"seconds":20}}}}]}}}}'
   # The first document is the Deployment; the others are the same for all.
   local base
-  base=$(sed '/^---$/,$d' "$manifests/service.yaml")
+  base=$(sed "/^---\$/,\$d; s,lameduck-hello:1,$hello," "$manifests/$file")
   case $1 in
-    exit) "${naive[@]}" <<<"$base" ;;
-    shutdown) "${naive[@]}" <<<"$base" | "${shutdown[@]}" ;;
-    sleep) "${naive[@]}" <<<"$base" | "${shutdown[@]}" | kubectl patch --local -f - -p "$sleep" -o yaml ;;
-    lameduck) cat <<<"$base" ;;
+    exit) "${naively[@]}" <<<"$base" ;;
+    shutdown) "${naively[@]}" <<<"$base" | "${shutdown[@]}" ;;
+    sleep) "${naively[@]}" <<<"$base" | "${shutdown[@]}" | kubectl patch --local -f - -p "$sleep" -o yaml ;;
+    *) cat <<<"$base" ;;
   esac
 }
 
 # roll deploys a way of ending, and replaces its pods under load.
 roll() {
-  kube delete deployment hello --ignore-not-found
+  # In the foreground the pods of the one before are gone when it is.
+  kube delete deployment hello --ignore-not-found --cascade=foreground --timeout=120s
+  kube delete pod load --ignore-not-found --timeout=120s
   deployment "$1" | kube apply -f -
-  kube rollout status deployment/hello --timeout=120s
-  # Those of the one before may still be on their way out.
-  local old
-  until old=$(kube get pod -l app.kubernetes.io/name=hello -o name) && [ "$(wc -l <<<"$old")" -eq 3 ]; do
-    sleep 1
-  done
+  kube rollout status deployment/hello --timeout=180s
+  local old address
+  old=$(kube get pod -l app.kubernetes.io/name=hello -o name)
+  address=$(kube get service hello -o 'jsonpath={.spec.clusterIP}')
+  [[ $address != *:* ]] || address="[$address]"
 
-  kube delete pod load --ignore-not-found --wait
   kube run load --image "$fortio" --restart Never -- \
-    load -stdclient -payload x -c 8 -qps 1000 -t 60s "$url"
+    load -stdclient -payload x -c 8 -qps 1000 -t 60s "http://$address/work?bytes=27000"
   kube wait pod/load --for=condition=Ready --timeout=120s
   sleep 5
   local start=$SECONDS gone
@@ -63,25 +107,34 @@ roll() {
   kube wait $old --for=delete --timeout=180s &
   gone=$!
   kube rollout restart deployment/hello
-  kube rollout status deployment/hello --timeout=120s
+  kube rollout status deployment/hello --timeout=180s
   wait "$gone"
   local took=$((SECONDS - start))
   kube wait pod/load --for=jsonpath='{.status.phase}'=Succeeded --timeout=120s
   {
     echo "== $1: old pods gone after ${took}s"
-    kube logs load | grep '^Code\|^# target 99' || true
+    kube logs load | grep '^Code' || true
   } >&3
 }
 
-kind create cluster --name "$cluster" --wait 120s
-[ "$keep" = keep ] || trap 'kind delete cluster --name "$cluster"' EXIT
-docker build -f examples/kubernetes/Dockerfile -t lameduck-hello:1 .
-docker build -f examples/kubernetes/Dockerfile --build-arg DIR=examples/kubernetes/naive -t lameduck-naive:1 .
-kind load docker-image --name "$cluster" lameduck-hello:1 lameduck-naive:1
-
 # The results go to standard output, all else to standard error.
 exec 3>&1 >&2
+# What is there already is somebody's: then this fails, and cleanup is not called.
+if [ -z "$here" ]; then
+  kind create cluster --name "$cluster" --wait 120s
+  trap cleanup EXIT
+fi
+docker build -f examples/kubernetes/Dockerfile -t "$hello" .
+docker build -f examples/kubernetes/Dockerfile --build-arg DIR=examples/kubernetes/naive -t "$naive" .
+if [ -n "$here" ]; then
+  pushed hello
+  pushed naive
+else
+  kind load docker-image --name "$cluster" "$hello" "$naive"
+fi
+kube create namespace "$namespace"
+trap cleanup EXIT
 sed '1,/^---$/d' "$manifests/service.yaml" | kube apply -f - # but the Deployment
-for way in exit shutdown sleep lameduck; do
+for way in exit shutdown sleep service prestop sidecar; do
   roll "$way"
 done
