@@ -42,6 +42,7 @@ type backend struct {
 	command func() *exec.Cmd
 	ready   string    // what it says once it is
 	kill    os.Signal // what ends it at once
+	cmd     *exec.Cmd // that runs
 	*proc.Process
 }
 
@@ -49,7 +50,8 @@ type backend struct {
 func (b *backend) begin() {
 	b.t.Helper()
 	var err error
-	b.Process, err = proc.Start(b.t, b.command())
+	b.cmd = b.command()
+	b.Process, err = proc.Start(b.t, b.cmd)
 	require.NoError(b.t, err)
 	b.Await(b.ready, patience)
 }

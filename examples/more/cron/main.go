@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"os"
 	"time"
 
@@ -31,6 +32,10 @@ const jobTimeout = 5 * time.Minute
 
 func main() {
 	api := cmp.Or(os.Getenv("API_URL"), "http://localhost:8080")
+	if u, err := url.Parse(api); err != nil || u.Host == "" {
+		fmt.Fprintf(os.Stderr, "API_URL: %q is not the URL of a server\n", api)
+		os.Exit(2)
+	}
 	var running drain.Tracker
 	schedule := cron.New(cron.WithChain(cron.Recover(cron.DefaultLogger), cron.SkipIfStillRunning(cron.DiscardLogger)))
 	_, err := schedule.AddFunc(cmp.Or(os.Getenv("SCHEDULE"), "@every 1m"), func() {

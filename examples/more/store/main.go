@@ -12,14 +12,14 @@ package main
 import (
 	"cmp"
 	"context"
-	"database/sql"
 	"fmt"
 	"log/slog"
 	"net/http"
 	"os"
 	"time"
 
-	_ "github.com/jackc/pgx/v5/stdlib" // the driver pgx
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/redis/go-redis/v9"
 
 	"github.com/lameduck-go/lameduck/lifecycle"
@@ -27,7 +27,7 @@ import (
 )
 
 func main() {
-	db, err := sql.Open("pgx", cmp.Or(os.Getenv("DATABASE_URL"), "postgres://postgres@localhost/postgres"))
+	config, err := pgx.ParseConfig(cmp.Or(os.Getenv("DATABASE_URL"), "postgres://postgres@localhost/postgres"))
 	if err != nil {
 		invalid("DATABASE_URL", err)
 	}
@@ -36,6 +36,7 @@ func main() {
 		invalid("REDIS_URL", err)
 	}
 	options.ContextTimeoutEnabled = true // a check and a request end when their contexts do
+	db := stdlib.OpenDB(*config) // sql.Open would find what is wrong with the URL at the first query
 	cache := redis.NewClient(options)
 	pong := checks.Redis(cache)
 	orders := &orders{db, cache}
