@@ -6,6 +6,7 @@ package more_test
 import (
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -13,6 +14,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/lameduck-go/lameduck/internal/proc"
 )
 
 // TestCronFinishesItsJob: a job that runs at SIGTERM is finished, and none begins.
@@ -50,6 +53,27 @@ func TestCronFinishesItsJob(t *testing.T) {
 	assert.Zero(t, cancelled.Load())
 	assert.Empty(t, began, "a job has begun after the signal")
 	assert.NotContains(t, p.Output(), "level=ERROR")
+}
+
+// TestShutdownForgetsJobs is what TestCronFinishesItsJob is measured against.
+func TestShutdownForgetsJobs(t *testing.T) {
+	t.Parallel()
+	began, cancelled := make(chan struct{}), make(chan struct{})
+	api := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		close(began)
+		<-r.Context().Done()
+		close(cancelled)
+	}))
+	defer api.Close()
+	p := program{proc.Serve(t, os.Args[0], naiveEnv+"=net/http", "API_URL="+api.URL, "GORACE=atexit_sleep_ms=0")}
+	<-began
+	code, _ := p.end()
+	assert.Zero(t, code, p.Output())
+	select {
+	case <-cancelled:
+	case <-time.After(patience):
+		assert.Fail(t, "the baseline finishes its job, so this test tests nothing")
+	}
 }
 
 func TestCronNamesItsDependency(t *testing.T) {

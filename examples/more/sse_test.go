@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -16,6 +17,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/lameduck-go/lameduck/internal/proc"
 )
 
 // newClient returns a client of its own, which leaves nothing behind.
@@ -61,11 +64,14 @@ func (s *stream) read(body io.Reader, begun func()) {
 	}
 }
 
-func TestStreamsOfEventsEndCleanly(t *testing.T) {
-	const streams, floor = 50, 2 * time.Second
-	p := start(t, "sse", "PRE_STOP_DELAY="+floor.String(), "GRACE_PERIOD=20s")
+const streams = 50
+
+// terminateUnderStreams ends a server that sends events to clients which go elsewhere
+// when their streams are over.
+func terminateUnderStreams(t *testing.T, p program) (all []stream, code int, took time.Duration) {
+	t.Helper()
 	client := newClient(t)
-	all := make([]stream, streams)
+	all = make([]stream, streams)
 	var first, last sync.WaitGroup
 	for i := range all {
 		resp, err := client.Get("http://" + p.Addr + "/events")
@@ -80,10 +86,17 @@ func TestStreamsOfEventsEndCleanly(t *testing.T) {
 	var gone sync.WaitGroup
 	gone.Go(func() {
 		last.Wait()
-		client.CloseIdleConnections() // the clients go elsewhere
+		client.CloseIdleConnections()
 	})
-	code, took := p.end()
+	code, took = p.end()
 	gone.Wait()
+	return all, code, took
+}
+
+func TestStreamsOfEventsEndCleanly(t *testing.T) {
+	const floor = 2 * time.Second
+	p := start(t, "sse", "PRE_STOP_DELAY="+floor.String(), "GRACE_PERIOD=20s")
+	all, code, took := terminateUnderStreams(t, p)
 	var instants []time.Time
 	for i, s := range all {
 		assert.NoError(t, s.err, "stream %d", i)
@@ -94,6 +107,18 @@ func TestStreamsOfEventsEndCleanly(t *testing.T) {
 	assert.GreaterOrEqual(t, apart(instants), time.Second)
 	assert.Zero(t, code, p.Output())
 	assert.Less(t, took, floor+3*time.Second)
+}
+
+// TestShutdownBreaksStreams is what TestStreamsOfEventsEndCleanly is measured against:
+// nobody tells them, so they hold it up until it is over with its patience.
+func TestShutdownBreaksStreams(t *testing.T) {
+	p := program{proc.Serve(t, os.Args[0], naiveEnv+"=sse", "GORACE=atexit_sleep_ms=0")}
+	all, code, _ := terminateUnderStreams(t, p)
+	assert.Zero(t, code, p.Output())
+	assert.Contains(t, p.Output(), "Shutdown has given up")
+	for i, s := range all {
+		assert.Error(t, s.err, "stream %d", i)
+	}
 }
 
 func TestAStreamGoesOnWhereItWasLeft(t *testing.T) {

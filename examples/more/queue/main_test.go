@@ -44,12 +44,17 @@ func startNATS(t *testing.T) (url string, end func()) {
 // what to do.
 func startConsumer(t *testing.T, url string, handle func(context.Context, []byte) error) *consumer {
 	t.Helper()
+	c := &consumer{broker: startBroker(t, url), handle: handle}
+	require.NoError(t, c.start(t.Context()))
+	return c
+}
+
+func startBroker(t *testing.T, url string) *broker {
+	t.Helper()
 	b := &broker{url: url}
 	require.NoError(t, b.open(t.Context()))
 	t.Cleanup(func() { b.close(context.Background()) })
-	c := &consumer{broker: b, handle: handle}
-	require.NoError(t, c.start(t.Context()))
-	return c
+	return b
 }
 
 func publish(t *testing.T, c *consumer, n int) {
@@ -131,6 +136,31 @@ func TestDrainFinishesWhatIsHandled(t *testing.T) {
 	assert.Len(t, got, messages-1)
 	assert.NotContains(t, got, "0")
 	assert.EqualValues(t, messages, info(t, next).AckFloor.Stream)
+}
+
+// TestCloseWithoutDrainLosesTheAck is what TestDrainFinishesWhatIsHandled is measured
+// against: what has been handled is delivered once more, and what was ahead waits.
+func TestCloseWithoutDrainLosesTheAck(t *testing.T) {
+	url, _ := startNATS(t)
+	begun, finish, finished := make(chan struct{}, 100), make(chan struct{}), make(chan struct{}, 100)
+	old := startConsumer(t, url, func(context.Context, []byte) error {
+		begun <- struct{}{}
+		<-finish
+		finished <- struct{}{}
+		return nil
+	})
+	other := startBroker(t, url)
+	publish(t, old, 20)
+	within(t, begun, "nothing is handled")
+	require.Eventually(t, func() bool { return info(t, old).NumAckPending == 10 }, patience, time.Millisecond)
+	old.close(context.Background())
+	close(finish)
+	within(t, finished, "it is not finished")
+	from, err := other.js.Consumer(t.Context(), "ORDERS", "workers")
+	require.NoError(t, err)
+	i, err := from.Info(t.Context())
+	require.NoError(t, err)
+	assert.Equal(t, []int{0, 10}, []int{int(i.AckFloor.Stream), i.NumAckPending}, "the baseline loses nothing, so this test tests nothing")
 }
 
 // TestHandlingIsToldBeforeTheEnd: it has some time left to put its work away, and its

@@ -36,7 +36,7 @@ func main() {
 		invalid("REDIS_URL", err)
 	}
 	options.ContextTimeoutEnabled = true // a check and a request end when their contexts do
-	db := stdlib.OpenDB(*config) // sql.Open would find what is wrong with the URL at the first query
+	db := stdlib.OpenDB(*config)         // sql.Open would find what is wrong with the URL at the first query
 	cache := redis.NewClient(options)
 	pong := checks.Redis(cache)
 	orders := &orders{db, cache}
