@@ -122,9 +122,9 @@
 //
 // Net/http answers "OPTIONS *" without a handler, and so without "Connection: close",
 // unless DisableGeneralOptionsHandler is set. A Connection header that a handler sets
-// itself, and a 103 that it sends first, win over ours. In HTTP/2 a 103 to a request
-// that comes after its client was told carries the header, which curl takes for an
-// error.
+// itself wins over ours. A 103 that it sends first carries ours, too, in HTTP/2 if its
+// client was told before; there the header does not belong, and a client
+// may take it for an error (RFC 9113, section 8.2.2).
 //
 // That no handshake begins while the accept queue is emptied takes Linux and a
 // listener of [Listen].
