@@ -4,6 +4,7 @@
 package docs_test
 
 import (
+	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -18,14 +19,16 @@ import (
 var (
 	testName  = regexp.MustCompile("`((?:Test|Fuzz|Benchmark|Example)\\w+)`")
 	command   = regexp.MustCompile(`(?m)^    (?:cd (\S+) && )?go test -run '\^(\S*)\$'(?: -bench '\^(\S+)\$')? (\S+)$`)
+	function  = regexp.MustCompile(`(?m)^func ((?:Test|Fuzz|Benchmark|Example)\w+)\(`)
 	anyTest   = regexp.MustCompile(`(?m)^    .*\bgo test\b.*$`)
 	target    = regexp.MustCompile("`make (\\w+)`")
 	link      = regexp.MustCompile(`\]\(([^)#]+)(?:#[^)]*)?\)`)
 	exported  = regexp.MustCompile(`\b([a-z]+)\.([A-Z]\w*)(?:\.([A-Z]\w*))?`)
+	code      = regexp.MustCompile("(?ms)^```.*?^```$")
 	backticks = regexp.MustCompile("`([\\w./-]+/[\\w.-]+\\.(?:go|md|yaml|sh))`")
 )
 
-// TestWhatPagesName reads every page: what it names is there.
+// TestWhatPagesName reads every page of the repository: what it names is there.
 func TestWhatPagesName(t *testing.T) {
 	makefile := read(t, filepath.Join(root, "Makefile"))
 	declared := make(map[string]string) // package, its files
@@ -34,22 +37,31 @@ func TestWhatPagesName(t *testing.T) {
 			declared[filepath.Base(dir)] += read(t, f)
 		}
 	}
-	for _, page := range pages(t) {
+	tests := make(map[string]bool)
+	for _, file := range filesOf(t, "_test.go") {
+		for _, m := range function.FindAllStringSubmatch(read(t, file), -1) {
+			tests[m[1]] = true
+		}
+	}
+	for _, page := range allPages(t) {
 		t.Run(page, func(t *testing.T) {
 			text := read(t, page)
 			for _, m := range link.FindAllStringSubmatch(text, -1) {
 				if !strings.Contains(m[1], "://") {
-					_, err := os.Stat(filepath.Join(filepath.Dir(page), m[1]))
-					assert.NoError(t, err)
+					assert.True(t, exists(filepath.Dir(page), m[1]), m[1])
 				}
 			}
 			for _, m := range backticks.FindAllStringSubmatch(text, -1) {
-				assert.FileExists(t, filepath.Join(root, m[1]))
+				assert.True(t, exists(root, m[1]) || exists(filepath.Dir(page), m[1]), m[1])
 			}
-			for _, m := range exported.FindAllStringSubmatch(text, -1) {
+			for _, m := range exported.FindAllStringSubmatch(code.ReplaceAllString(text, ""), -1) {
 				if files := declared[m[1]]; files != "" {
-					assert.Regexp(t, `(?m)^(func |type |\t)`+m[2]+`\b`, files, m[0])
+					declares := regexp.MustCompile(`(?m)^(func |type |\t)` + m[2] + `\b`)
+					assert.True(t, declares.MatchString(files), "%s is not declared", m[0])
 				}
+			}
+			for _, m := range testName.FindAllStringSubmatch(text, -1) {
+				assert.True(t, tests[m[1]], "there is no %s", m[1])
 			}
 			for _, m := range target.FindAllStringSubmatch(text, -1) {
 				assert.Contains(t, makefile, "\n"+m[1]+":")
@@ -105,6 +117,21 @@ func hasTest(t *testing.T, dir, name string) bool {
 	})
 }
 
+// TestReadmeShowsTheExample: the main of the README is that of an example, which is
+// compiled, comments aside.
+func TestReadmeShowsTheExample(t *testing.T) {
+	body := func(text, begin, end string) string {
+		_, text, found := strings.Cut(text, begin)
+		require.True(t, found, begin)
+		text, _, found = strings.Cut(text, end)
+		require.True(t, found, begin)
+		return regexp.MustCompile(`\s*//.*`).ReplaceAllString(text, "")
+	}
+	assert.Equal(t,
+		body(read(t, filepath.Join(root, "lifecycle", "example_test.go")), "func ExampleMain() {\n", "\n}\n"),
+		body(read(t, filepath.Join(root, "README.md")), "func main() {\n", "\n}\n"))
+}
+
 // TestItIsSmall holds the sixth promise: files that can be read at one sitting, and no
 // requirement that is not known.
 func TestItIsSmall(t *testing.T) {
@@ -140,6 +167,37 @@ func pages(t *testing.T) (names []string) {
 		names = append(names, found...)
 	}
 	require.NotEmpty(t, names)
+	return names
+}
+
+func exists(dir, name string) bool {
+	_, err := os.Stat(filepath.Join(dir, name))
+	return err == nil
+}
+
+// allPages returns those of the repository, but for the one that speaks of the past.
+func allPages(t *testing.T) []string {
+	t.Helper()
+	names := slices.DeleteFunc(filesOf(t, ".md"), func(name string) bool { return filepath.Base(name) == "CHANGELOG.md" })
+	require.Greater(t, len(names), len(pages(t)))
+	return names
+}
+
+// filesOf returns the files of the repository whose names end so.
+func filesOf(t *testing.T, end string) (names []string) {
+	t.Helper()
+	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir() && d.Name() == ".git":
+			return fs.SkipDir
+		case strings.HasSuffix(path, end):
+			names = append(names, path)
+		}
+		return nil
+	})
+	require.NoError(t, err)
 	return names
 }
 
