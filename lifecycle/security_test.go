@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/http/pprof"
 	"strings"
 	"sync"
 	"testing"
@@ -138,6 +139,23 @@ func TestSecurityProbeListenerRefusesWhatIsTooMuch(t *testing.T) {
 	}
 }
 
+// Admin may have net/http/pprof, which looks at the server's bounds.
+func TestProfilesOfTheProbeListener(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		conn, closed := dialProbes(t, lifecycle.Unhurried(pprof.Handler("allocs")))
+		began := time.Now()
+		go io.WriteString(conn, "GET /debug/pprof/allocs?seconds=30 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+		resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		require.NoError(t, err)
+		_, err = io.Copy(io.Discard, resp.Body)
+		assert.NoError(t, err)
+		assert.Equal(t, http.StatusOK, resp.StatusCode)
+		assert.Equal(t, 30*time.Second, time.Since(began))
+		conn.Close()
+		<-closed
+	})
+}
+
 // The listener of an App is that server, in front of the probes and of Admin.
 func TestSecurityProbeListenerOfAnApp(t *testing.T) {
 	defer http.DefaultClient.CloseIdleConnections()
@@ -196,27 +214,36 @@ func TestSecurityWhoMayTakeHisTime(t *testing.T) {
 	}
 }
 
-// Connections that are held on the probe listener are closed with it, and are not
-// waited for.
-func TestSecurityHeldProbesDoNotHoldTheExit(t *testing.T) {
+// Connections that are held on the probe listener keep no prober out, are closed with
+// it, and are not waited for.
+func TestSecurityHeldProbesHoldNothing(t *testing.T) {
+	defer http.DefaultClient.CloseIdleConnections()
 	a, _ := app(lifecycle.Component{Name: "db"})
 	a.ProbeAddr, a.PreStopToken = freeAddr(t), "secret"
+	const each = 100
 	var held []net.Conn
 	a.Observers = append(a.Observers, func(e lifecycle.Event) {
 		if e.Instant != "Started" {
 			return
 		}
 		for _, text := range []string{"", "GET /readyz HTTP/1.1\r\nHost:", "POST /readyz HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n"} {
-			conn, err := net.Dial("tcp", a.ProbeAddr)
-			if assert.NoError(t, err) {
-				io.WriteString(conn, text)
-				held = append(held, conn)
+			for range each {
+				conn, err := net.Dial("tcp", a.ProbeAddr)
+				if assert.NoError(t, err) {
+					io.WriteString(conn, text)
+					held = append(held, conn)
+				}
 			}
+		}
+		resp, err := http.Get("http://" + a.ProbeAddr + "/livez")
+		if assert.NoError(t, err) {
+			resp.Body.Close()
+			assert.Equal(t, http.StatusOK, resp.StatusCode)
 		}
 		a.Shutdown("enough")
 	})
 	require.NoError(t, a.Run(t.Context()))
-	assert.Len(t, held, 3)
+	assert.Len(t, held, 3*each)
 	for _, conn := range held {
 		_, err := io.Copy(io.Discard, conn) // ends
 		assert.False(t, errors.Is(err, net.ErrClosed))
