@@ -143,7 +143,9 @@ type Component struct {
 	// it depends on. Its context ends when its share of the drain's time is over.
 	// Run's goes on, until it is the component's turn to stop. If Run has failed, by an
 	// error or a panic, nobody is left to finish the work: Drain's context then ends at
-	// once, and its error says what is lost; the status of the exit is Run's.
+	// once, and its error says what is lost; the status of the exit is Run's. A Run that has
+	// returned nil has left nothing undone itself, but goroutines that it has handed work
+	// to may go on: Drain has all of its time.
 	Drain func(ctx context.Context) error
 
 	// Stop ends the component. It is called once, if Start has succeeded, when

@@ -4,11 +4,23 @@
 package lifecycle
 
 import (
+	"context"
+	"net"
 	"net/http"
 	"os"
 	"os/signal"
 	"syscall"
 )
+
+// RunOn is Run with a probe listener of the caller's own.
+func RunOn(ctx context.Context, a *App, listen func(ctx context.Context, network, address string) (net.Listener, error)) error {
+	p, err := newProcess(a)
+	if err != nil {
+		return err
+	}
+	p.listenProbes = listen
+	return p.run(ctx)
+}
 
 // MainThatHangs is Main with a shutdown that hangs itself: the first component waits
 // to be drained after one that never is.

@@ -10,12 +10,14 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
 	"os"
 	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -37,6 +39,64 @@ type faultyApp struct {
 	guilty  *lifecycle.Component
 	release <-chan struct{} // closed when the test is over
 	*diary
+
+	probes net.Listener // for the probes; nil: no listener
+	taken  error        // of opening it
+}
+
+// listen is how the probe listener is opened.
+func (f *faultyApp) listen(context.Context, string, string) (net.Listener, error) {
+	return f.probes, f.taken
+}
+
+// A badListener is one whose Accept does something else.
+type badListener struct {
+	*memnet.Listener
+	accept hook
+}
+
+func (l badListener) Accept() (net.Conn, error) { return nil, l.accept(context.Background()) }
+
+// accept makes the Accept of the probe listener do something else.
+func (f *faultyApp) accept(h hook) {
+	f.probes, f.ProbeAddr = badListener{memnet.Listen(), h}, "probes.invalid:8081"
+}
+
+// A closer is a listener whose Close does something else first.
+type closer struct {
+	net.Listener
+	hook hook
+}
+
+func (l closer) Close() error {
+	defer l.Listener.Close()
+	return l.hook(context.Background())
+}
+
+// close makes the Close of a server's listener do something else first.
+func (f *faultyApp) close(h hook) {
+	f.serve(func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Connection", "close") })
+	listen := f.guilty.Listen
+	f.guilty.Listen = func(ctx context.Context) (net.Listener, error) {
+		l, err := listen(ctx)
+		return closer{l, h}, err
+	}
+}
+
+// ask opens the probe listener, and has a client ask there for what h answers.
+func (f *faultyApp) ask(h http.HandlerFunc) {
+	l := memnet.Listen()
+	f.probes, f.ProbeAddr, f.Admin = l, "probes.invalid:8081", h
+	f.Components = append(f.Components, lifecycle.Component{Name: "client", Run: func(ctx context.Context) error {
+		nc, err := l.Dial(ctx)
+		if err == nil {
+			defer nc.Close()
+			fmt.Fprintf(nc, "GET /admin HTTP/1.1\r\nHost: probes\r\n\r\n")
+			go io.Copy(io.Discard, nc)
+		}
+		<-ctx.Done()
+		return nil
+	}}, f.component("above", "guilty"))
 }
 
 type hook = func(context.Context) error
@@ -154,6 +214,18 @@ var faults = []fault{
 		f.Probes.AddLiveness("guilty", func() error { return f.hang(context.Background()) })
 	}, 0, 4 * s, `msg="probes: check is failing" check=guilty`},
 
+	{"probes", "the address is in use", func(f *faultyApp) {
+		f.ProbeAddr, f.taken = "probes.invalid:8081", &net.OpError{Op: "listen", Net: "tcp", Err: syscall.EADDRINUSE}
+	}, 3, 0, "start failed: start probes: listen tcp: address already in use"},
+	{"probes", "accepting fails", func(f *faultyApp) { f.accept(f.after(9*s, f.fail)) }, 1, 4 * s, "run probes: broken"},
+	{"probes", "accepting panics", func(f *faultyApp) { f.accept(f.after(9*s, f.panic)) }, 1, 4 * s, "run probes: panic: odd"},
+	{"probes", "what answers beside them panics", func(f *faultyApp) {
+		f.ask(func(http.ResponseWriter, *http.Request) { panic("odd") })
+	}, 0, 4 * s, "exit_code=0"},
+	{"probes", "what answers beside them hangs", func(f *faultyApp) {
+		f.ask(func(http.ResponseWriter, *http.Request) { f.hang(context.Background()) })
+	}, 0, 4*s + 20*time.Millisecond, "exit_code=0"},
+
 	{"drain", "a handler ignores its context", func(f *faultyApp) {
 		f.serve(func(http.ResponseWriter, *http.Request) { f.hang(context.Background()) })
 	}, 4, 25 * s, "drain guilty: not done by its deadline: "},
@@ -163,6 +235,9 @@ var faults = []fault{
 	{"drain", "a handler panics meanwhile", func(f *faultyApp) {
 		f.serve(func(_ http.ResponseWriter, r *http.Request) { f.after(64*s, f.panic)(context.Background()) })
 	}, 0, 7 * s, "panic serving pipe: odd"},
+
+	{"drain", "a server's listener panics when it is closed", func(f *faultyApp) { f.close(f.panic) }, 1, 2 * s, "drain guilty: drain: Close of the listener lifecycle_test.closer panicked: odd"},
+	{"drain", "a server's listener hangs when it is closed", func(f *faultyApp) { f.close(f.hang) }, 4, 27*s + s/2, "drain guilty: not done by its deadline: drain: cut at the deadline: Close of the listener lifecycle_test.closer, which has not returned"},
 
 	{"drain", "a worker's drain returns an error", func(f *faultyApp) { f.guilty.Drain = f.fail }, 1, 4 * s, "drain guilty: broken"},
 	{"drain", "a worker's drain panics", func(f *faultyApp) { f.guilty.Drain = f.panic }, 1, 4 * s, "drain guilty: panic: odd"},
@@ -183,6 +258,18 @@ var faults = []fault{
 		work.Start(context.Background(), "import")
 		f.guilty.Run, f.guilty.Drain = f.after(9*s, f.fail), work.Drain
 	}, 1, 4 * s, "drain guilty: drain: cut at the deadline: import (running for 10s)"},
+	{"drain", "a worker has ended, and its work goes on", func(f *faultyApp) {
+		var work drain.Tracker
+		_, done, _ := work.Start(context.Background(), "import")
+		time.AfterFunc(20*s, done)
+		f.guilty.Run, f.guilty.Drain = f.after(9*s, f.nothing), work.Drain
+	}, 0, 14 * s, `reason="component guilty ended by itself"`},
+	{"drain", "a worker has ended, and leaves work", func(f *faultyApp) {
+		var work drain.Tracker
+		work.Start(context.Background(), "import")
+		f.guilty.Run, f.guilty.Drain = f.after(9*s, f.nothing), work.Drain
+		f.Components = append(f.Components, f.component("far"))
+	}, 4, 25*s - 50*time.Millisecond, "drain guilty: not done by its deadline: drain: cut at the deadline: import (running for 32.95s)"},
 	{"drain", "a worker fails meanwhile", func(f *faultyApp) {
 		var work drain.Tracker
 		work.Start(context.Background(), "import")
@@ -243,7 +330,8 @@ func TestFaultMatrix(t *testing.T) {
 				d := newDiary()
 				a, log := app(d.component("db"), lifecycle.Component{}, d.component("beside"))
 				guilty := &lifecycle.Component{Name: "guilty", DependsOn: []string{"db"}}
-				tt.place(&faultyApp{a, guilty, release, d})
+				f := &faultyApp{App: a, guilty: guilty, release: release, diary: d}
+				tt.place(f)
 				a.Components[1] = *guilty
 				if len(a.Components) == 3 {
 					a.Components = append(a.Components, d.component("above", "guilty"))
@@ -254,7 +342,9 @@ func TestFaultMatrix(t *testing.T) {
 						t0 = e.Time
 					}
 				})
-				err := runFor(t, a, time.Minute)
+				ctx, cancel := context.WithTimeoutCause(t.Context(), time.Minute, errors.New("signal: test"))
+				defer cancel()
+				err := lifecycle.RunOn(ctx, a, f.listen)
 
 				assert.Equal(t, tt.took, time.Since(t0))
 				assert.Less(t, time.Since(t0), 30*time.Second, "the grace period")
@@ -265,7 +355,7 @@ func TestFaultMatrix(t *testing.T) {
 					assert.Contains(t, log.String(), tt.says)
 				}
 				lines := strings.Join(d.lines(), "\n")
-				assert.Contains(t, lines, "db started")
+				assert.Equal(t, f.taken == nil, strings.Contains(lines, "db started"))
 				for _, name := range []string{"db", "beside", "above", "far"} {
 					assert.Equal(t, strings.Count(lines, name+" started"), strings.Count(lines, name+" stopped"), "%s\n%s", name, lines)
 				}

@@ -22,7 +22,7 @@ const probeGoodbye = 20 * time.Millisecond
 func (p *process) openProbes(ctx context.Context) (closeProbes func(), err error) {
 	var l net.Listener
 	if p.app.ProbeAddr != "" {
-		if l, err = new(net.ListenConfig).Listen(ctx, "tcp", p.app.ProbeAddr); err != nil {
+		if l, err = p.listenProbes(ctx, "tcp", p.app.ProbeAddr); err != nil {
 			return func() {}, p.unopened(ctx, settle(ctx, err))
 		}
 	}
@@ -35,7 +35,8 @@ func (p *process) openProbes(ctx context.Context) (closeProbes func(), err error
 	if l != nil {
 		srv = newProbeServer(p.watched(), p.log.Handler())
 		group.Go(func() {
-			if err := srv.Serve(l); !isClosed(closing) {
+			err := protect(ctx, func(context.Context) error { return srv.Serve(l) })
+			if !isClosed(closing) {
 				p.probesFailed("run", err)
 			}
 		})

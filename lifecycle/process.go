@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net"
 	"slices"
 	"sync"
 	"time"
@@ -27,6 +28,8 @@ type process struct {
 	probes    *probes.Registry
 	parts     []*part
 	flushing  *part // stands for App.Flush, and is none of the parts
+
+	listenProbes func(ctx context.Context, network, address string) (net.Listener, error)
 
 	// ended receives the first part whose Run returns; its buffer is as large
 	// as the number of parts, so that none of them waits.
@@ -69,6 +72,8 @@ func prepare(a *App) (*process, error) {
 		probes:   a.Probes,
 		ended:    make(chan *part, len(a.Components)),
 		overdue:  make(chan struct{}),
+
+		listenProbes: new(net.ListenConfig).Listen,
 	}
 	logger := a.Logger
 	if logger == nil {

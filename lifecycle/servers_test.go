@@ -136,27 +136,18 @@ func TestAcceptWindowWaitsForProbersOfTheProbeListener(t *testing.T) {
 	require.NoError(t, <-done)
 }
 
-// A slowListener takes its time to close.
-type slowListener struct {
-	net.Listener
-	until context.Context
-}
-
-func (l slowListener) Close() error { <-l.until.Done(); return l.Listener.Close() }
-
 // TestDrainThatIsLateIsReported: nobody waits for it, but what it says is not lost.
 func TestDrainThatIsLateIsReported(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})
 		defer close(release)
 		l := memnet.Listen()
-		until, cancel := context.WithTimeout(t.Context(), time.Minute+26*time.Second)
+		until, cancel := context.WithTimeout(t.Context(), time.Minute+24*time.Second)
 		defer cancel()
 		d := newDiary()
 		web := lifecycle.HTTP("web", &http.Server{Handler: http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-release })}, "db")
-		web.Listen = func(context.Context) (net.Listener, error) {
-			return slowListener{l, until}, nil
-		}
+		web.Listen = func(context.Context) (net.Listener, error) { return l, nil }
+		web.Server.Route = func(*http.Request) string { <-until.Done(); return "" } // is asked at the cut
 		a, log := app(d.component("db"), web)
 		a.Components = append(a.Components, lifecycle.Component{Name: "client", Start: func(ctx context.Context) error {
 			nc, err := l.Dial(ctx)
@@ -185,7 +176,7 @@ func TestDrainThatPanicsIsNoHang(t *testing.T) {
 		web.Listen = func(context.Context) (net.Listener, error) { return breaksOnce{l, new(atomic.Bool)}, nil }
 		a, log := app(web)
 		err := runFor(t, a, time.Minute)
-		assert.ErrorContains(t, err, "drain web: panic: odd")
+		assert.ErrorContains(t, err, "drain web: drain: Close of the listener lifecycle_test.breaksOnce panicked: odd")
 		assert.NotErrorIs(t, err, lifecycle.ErrDeadline)
 		assert.Equal(t, 1, lifecycle.ExitCode(err))
 		assert.Contains(t, log.String(), `msg="component failed to drain" component=web`)

@@ -174,7 +174,7 @@ func (p *process) drainServer(ctx context.Context, part *part, share time.Durati
 	part.closeWindow()
 	err, came := awaited(p, done, last, lead(share))
 	switch {
-	case came && err != nil && !of(err).returned:
+	case came && err != nil && !of(err).late:
 		p.log.Error("component failed to drain", "component", part.Name, "error", err)
 		p.failed(part, part.fail("drain", err))
 	case !came || err != nil:
