@@ -28,6 +28,8 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"slices"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -40,10 +42,12 @@ type Service struct {
 	t      testing.TB
 	app    *lifecycle.App
 	grace  time.Duration
-	events []lifecycle.Event // written by the observer, read when done is closed
 	start  chan struct{}     // closed when all has started
 	done   chan struct{}     // closed when Run has returned; publishes result
 	result Result
+
+	mu     sync.Mutex // guards what follows
+	events []lifecycle.Event
 }
 
 // A Result says what has become of a run.
@@ -57,6 +61,10 @@ type Result struct {
 // Start runs the App and returns when all of its components have started, or when
 // Run has returned. It adds an observer and, if there is none, a registry to the App,
 // which must not be used by anything else. The App is stopped when the test ends.
+//
+// The test fails if that takes until the test's deadline, with as much time left as it
+// takes to stop the App; or, where there is none, as in a bubble of testing/synctest, for
+// ten minutes, the default of go test. It says which components have not started.
 func Start(t testing.TB, app *lifecycle.App) *Service {
 	t.Helper()
 	s := &Service{t: t, app: app, start: make(chan struct{}), done: make(chan struct{})}
@@ -71,21 +79,82 @@ func Start(t testing.TB, app *lifecycle.App) *Service {
 	go func() {
 		defer close(s.done)
 		err := app.Run(t.Context())
-		s.result = Result{err, lifecycle.ExitCode(err), app.Report(), s.events}
+		s.result = Result{err, lifecycle.ExitCode(err), app.Report(), s.seen()}
 	}()
 	t.Cleanup(func() {
 		app.Shutdown("the test is over")
 		<-s.done
 	})
+	within := s.startsWithin()
+	timer := time.NewTimer(within)
+	defer timer.Stop()
 	select {
 	case <-s.start:
 	case <-s.done:
+	case <-timer.C:
+		t.Fatalf("lifecycletest: not started within %v: %s", within.Round(time.Millisecond), strings.Join(s.unstarted(), ", "))
+	case <-t.Context().Done():
+		t.Fatalf("lifecycletest: not started when the test's context ended: %s", strings.Join(s.unstarted(), ", "))
 	}
 	return s
 }
 
+// noDeadline is how long a start may take where the test has no deadline.
+const noDeadline = 10 * time.Minute
+
+// startsWithin returns how long the start may take.
+func (s *Service) startsWithin() time.Duration {
+	deadline, ok := deadlineOf(s.t)
+	if !ok {
+		return noDeadline
+	}
+	left := time.Until(deadline)
+	return max(left-s.grace-time.Second, left/2)
+}
+
+// deadlineOf returns the deadline of a test. In a bubble, where the clock is another
+// one, asking for it is a panic.
+func deadlineOf(t testing.TB) (deadline time.Time, ok bool) {
+	defer func() {
+		if recover() != nil {
+			ok = false
+		}
+	}()
+	if t, has := t.(interface{ Deadline() (time.Time, bool) }); has {
+		return t.Deadline()
+	}
+	return time.Time{}, false
+}
+
+// unstarted returns the names of the components that have not started though all that
+// they depend on has.
+func (s *Service) unstarted() (names []string) {
+	started := make(map[string]bool)
+	for _, e := range s.seen() {
+		if e.Instant == "ComponentStarted" {
+			started[e.Component] = true
+		}
+	}
+	for _, c := range s.app.Components {
+		waits := slices.ContainsFunc(c.DependsOn, func(name string) bool { return !started[name] })
+		if !started[c.Name] && !waits {
+			names = append(names, c.Name)
+		}
+	}
+	return names
+}
+
+// seen returns the events until now.
+func (s *Service) seen() []lifecycle.Event {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clip(s.events)
+}
+
 func (s *Service) observe(e lifecycle.Event) {
+	s.mu.Lock()
 	s.events = append(s.events, e)
+	s.mu.Unlock()
 	if e.Instant == "Started" {
 		close(s.start)
 	}

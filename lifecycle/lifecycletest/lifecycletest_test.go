@@ -175,6 +175,60 @@ func failure(t *testing.T, test func(t testing.TB)) string {
 	return f.said
 }
 
+// neverStarts is a service whose database does not come.
+func neverStarts() *lifecycle.App {
+	app := service()
+	app.Components[1].Start = func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
+	app.Components = append(app.Components, lifecycle.Component{Name: "beside"})
+	return app
+}
+
+func TestServiceThatDoesNotStartInTimeFailsTheTest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		t0 := time.Now()
+		said := failure(t, func(t testing.TB) { lifecycletest.Start(t, neverStarts()) })
+		assert.Equal(t, "lifecycletest: not started within 10m0s: db", said)
+		assert.Equal(t, 10*time.Minute, time.Since(t0))
+	})
+}
+
+// A hurried test has a deadline and a context of its own.
+type hurried struct {
+	testing.TB
+	ctx      context.Context
+	deadline time.Time
+}
+
+func (h *hurried) Context() context.Context    { return h.ctx }
+func (h *hurried) Deadline() (time.Time, bool) { return h.deadline, !h.deadline.IsZero() }
+
+func TestStartKnowsTheDeadlineOfTheTest(t *testing.T) {
+	for _, tt := range []struct{ left, want time.Duration }{
+		{time.Hour, time.Hour - 31*time.Second},
+		{40 * time.Second, 20 * time.Second},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			t0 := time.Now()
+			said := failure(t, func(t testing.TB) {
+				lifecycletest.Start(&hurried{t, t.Context(), t0.Add(tt.left)}, neverStarts())
+			})
+			assert.Equal(t, fmt.Sprintf("lifecycletest: not started within %v: db", tt.want), said)
+			assert.Equal(t, tt.want, time.Since(t0))
+		})
+	}
+}
+
+func TestStartKnowsTheContextOfTheTest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		app := neverStarts()
+		app.Components[1].Start = func(ctx context.Context) error { <-ctx.Done(); time.Sleep(time.Second); return nil }
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		said := failure(t, func(t testing.TB) { lifecycletest.Start(&hurried{TB: t, ctx: ctx}, app) })
+		assert.Equal(t, "lifecycletest: not started when the test's context ended: db", said)
+	})
+}
+
 func TestServiceThatIsNeverReadyFailsTheTest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		app := neverReady()
