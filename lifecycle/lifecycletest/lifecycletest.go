@@ -42,8 +42,8 @@ type Service struct {
 	t      testing.TB
 	app    *lifecycle.App
 	grace  time.Duration
-	start  chan struct{}     // closed when all has started
-	done   chan struct{}     // closed when Run has returned; publishes result
+	start  chan struct{} // closed when all has started
+	done   chan struct{} // closed when Run has returned; publishes result
 	result Result
 
 	mu     sync.Mutex // guards what follows
