@@ -227,4 +227,3 @@ func FuzzLabels(f *testing.F) {
 		assert.False(t, ok && !strings.Contains(component+value, "\n# labels: "))
 	})
 }
-
