@@ -13,6 +13,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/lameduck-go/lameduck/drain"
 	"github.com/lameduck-go/lameduck/internal/load"
 )
 
@@ -175,6 +176,21 @@ func (o *outcome) excused() (n int) {
 	return n
 }
 
+// heldFor is when Lameduck ends connections that go on being used: at the deadline of
+// the drain, 23 s after the signal with a grace period of 30 s, less the margin.
+const heldFor = 23*time.Second - drain.CancelMargin
+
+// held counts the replicas that were still there then. Clients that are told to go
+// have gone long before.
+func (o *outcome) held() (n int) {
+	for _, t := range o.terminations {
+		if t.exit >= heldFor {
+			n++
+		}
+	}
+	return n
+}
+
 // fault says what is wrong with an outcome: Lameduck has lost something, what has to
 // lose nothing, or the books do not balance.
 func (o *outcome) fault() string {
@@ -192,6 +208,8 @@ func (o *outcome) fault() string {
 		return fmt.Sprintf("%d lost", lost-o.excused())
 	case o.strategy == lameduck && foreign > 0 && !slices.ContainsFunc(o.terminations, termination.beyondCap): // when, they do not say
 		return fmt.Sprintf("clients of others have lost %d", foreign)
+	case o.strategy == lameduck && o.held() > 0:
+		return fmt.Sprintf("%d of %d were held until their last connections were ended: nobody had told them to go", o.held(), len(o.terminations))
 	case o.beyond && o.excused() == 0:
 		return "a propagation beyond the cap loses nothing, so this tests nothing"
 	case o.strategy == shutdown && lost == 0:
