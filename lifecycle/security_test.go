@@ -222,6 +222,12 @@ func TestSecurityHeldProbesHoldNothing(t *testing.T) {
 	a.ProbeAddr, a.PreStopToken = freeAddr(t), "secret"
 	const each = 100
 	var held []net.Conn
+	asked, left := make(chan struct{}), make(chan struct{})
+	a.Admin = http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		close(asked)
+		<-r.Context().Done()
+		close(left)
+	})
 	a.Observers = append(a.Observers, func(e lifecycle.Event) {
 		if e.Instant != "Started" {
 			return
@@ -235,6 +241,8 @@ func TestSecurityHeldProbesHoldNothing(t *testing.T) {
 				}
 			}
 		}
+		io.WriteString(held[0], "GET /profile HTTP/1.1\r\nHost: x\r\n\r\n")
+		<-asked
 		resp, err := http.Get("http://" + a.ProbeAddr + "/livez")
 		if assert.NoError(t, err) {
 			resp.Body.Close()
@@ -243,6 +251,7 @@ func TestSecurityHeldProbesHoldNothing(t *testing.T) {
 		a.Shutdown("enough")
 	})
 	require.NoError(t, a.Run(t.Context()))
+	<-left
 	assert.Len(t, held, 3*each)
 	for _, conn := range held {
 		_, err := io.Copy(io.Discard, conn) // ends
