@@ -4,6 +4,8 @@
 # make           lint and test
 # make test      everything that decides whether a change is good
 # make bench     what it costs, each figure beside its rival in the same run
+# make evidence  costs and losses beside other libraries: writes examples/docs/benchmarks.md
+# make peers     lint and test the services of make evidence; some take long to compile
 # make long      200 terminations of examples/chi, and 100 of examples/more/grpc
 # make soak      rolling updates for ten minutes: nothing is lost, nothing grows
 # make losses    200 terminations in each cell of the table of losses; an hour
@@ -14,7 +16,10 @@
 
 STATICCHECK = go tool -modfile=internal/tools/go.mod staticcheck
 
-.PHONY: all lint test bench long soak losses dataplane demo api fmt
+# Those of internal/bench/peers that compile fast. CI leaves out the others.
+LIGHT = ./work ./lameduck ./nethttp ./ory ./oklogrun ./fx ./prestop
+
+.PHONY: all lint test bench evidence peers long soak losses dataplane demo api fmt
 
 all: lint test
 
@@ -28,6 +33,7 @@ lint:
 	cd examples/more && go vet ./... && go tool -modfile=../../internal/tools/go.mod staticcheck ./... && go mod tidy -diff && go fix -diff ./...
 	cd examples/kubernetes && go vet ./... && go tool -modfile=../../internal/tools/go.mod staticcheck ./... && go mod tidy -diff && go fix -diff ./...
 	cd internal/bench && go vet ./... && go tool -modfile=../tools/go.mod staticcheck ./... && go mod tidy -diff && go fix -diff ./...
+	cd internal/bench/peers && go vet $(LIGHT) && go tool -modfile=../../tools/go.mod staticcheck $(LIGHT) && go fix -diff $(LIGHT)
 
 test:
 	go test -race -shuffle=on -count=1 ./...
@@ -42,6 +48,14 @@ bench:
 	go test -run '^$$' -bench . -benchtime 1x -skip Bookkeeping ./drain
 	go test -run '^$$' -bench Bookkeeping -count 5 ./drain
 	cd examples/more && go test -run '^$$' -bench Call -count 5 ./grpc
+
+evidence:
+	cd internal/bench && go run ./evidence
+
+peers:
+	cd internal/bench/peers && go vet ./... && go tool -modfile=../../tools/go.mod staticcheck ./... && go mod tidy -diff && go fix -diff ./...
+	cd internal/bench/peers && go test -race -shuffle=on -count=1 ./...
+	cd internal/bench && LAMEDUCK_PEERS=all go test -race -shuffle=on -count=1 -run 'TestServicesEnd' ./evidence
 
 losses:
 	LAMEDUCK_TERMINATIONS=200 go test -count=1 -timeout 120m -run 'TestLosses' -v ./drain

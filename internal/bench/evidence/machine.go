@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Lameduck Authors
+
+package main
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+	"time"
+)
+
+// A machine is where something was measured, when, and what.
+type machine struct {
+	CPU    string
+	Cores  int
+	Kernel string
+	Go     string
+	Commit string // the last one that has changed what is measured
+	Date   string
+}
+
+func thisMachine(ctx context.Context, root string) (machine, error) {
+	m := machine{
+		Cores: runtime.NumCPU(), Go: runtime.Version(), Date: time.Now().UTC().Format(time.DateOnly),
+		Kernel: runtime.GOOS, CPU: runtime.GOARCH,
+	}
+	if b, err := os.ReadFile("/proc/sys/kernel/osrelease"); err == nil {
+		m.Kernel = "Linux " + strings.TrimSpace(string(b))
+	}
+	if b, err := os.ReadFile("/proc/cpuinfo"); err == nil {
+		m.CPU = cpu(string(b))
+	}
+	// Not the last one at all, which may have written the page.
+	args := []string{"-C", root, "log", "-1", "--format=%h", "--", "drain", "lifecycle", "probes", ":!*_test.go", ":!*.md"}
+	out, err := exec.CommandContext(ctx, "git", args...).Output()
+	m.Commit = strings.TrimSpace(string(out))
+	return m, err
+}
+
+// cpu returns the name of the first processor.
+func cpu(info string) string {
+	for line := range strings.Lines(info) {
+		if key, value, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(key) == "model name" {
+			return strings.TrimSpace(value)
+		}
+	}
+	return runtime.GOARCH
+}
+
+// undated returns what has to be equal for two results to be added.
+func (m machine) undated() machine {
+	m.Date = ""
+	return m
+}
