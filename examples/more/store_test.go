@@ -43,6 +43,7 @@ func TestStore(t *testing.T) {
 	t.Run("rolls", func(t *testing.T) {
 		answered := roll(t, "store", "/orders", env...)
 		naiveLoses(t, "net/http", "/orders")
+		late(t, "store", "/orders", env...)
 		p := start(t, "store", env...)
 		_, body := get(t, "http://"+p.Addr+"/orders")
 		assert.Equal(t, fmt.Sprintln(answered, answered), body)
