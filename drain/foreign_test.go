@@ -285,12 +285,15 @@ func behindHAProxy(t *testing.T, haproxy, h2load, proto string, end func(*replic
 
 // haproxyConfig has HAProxy ask for readiness often enough to notice in the accept
 // window, and not so often that it would have left a server before that tells it to go.
+// A check may take ten seconds, and its dial as long as inter: on a busy machine a server
+// is not down because it is slow.
 const haproxyConfig = `
 defaults
   mode http
   timeout connect 5s
   timeout client 20s
   timeout server 20s
+  timeout check 10s
   retries 0
   http-reuse always
   option httpchk GET /readyz
@@ -298,7 +301,7 @@ frontend in
   bind fd@3 proto h2
   default_backend out
 backend out
-  default-server check inter 300ms fall 2 %[1]s
+  default-server check inter 1s fastinter 200ms fall 2 %[1]s
   server old %[2]s
   server next %[3]s
 `
