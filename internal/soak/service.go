@@ -161,6 +161,7 @@ func replica() int {
 		fmt.Fprintf(os.Stderr, "replica: %s: %v\n", restEnv, err)
 		return 1
 	}
+	go leaveWithParent(os.Getppid())
 	before := warm()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err = serve(ctx)
@@ -173,6 +174,15 @@ func replica() int {
 		return 1
 	}
 	return 0
+}
+
+// leaveWithParent exits when the program that has started this one is gone, in whatever
+// way.
+func leaveWithParent(parent int) {
+	for os.Getppid() == parent {
+		time.Sleep(100 * time.Millisecond)
+	}
+	os.Exit(1)
 }
 
 func serve(ctx context.Context) error {
