@@ -89,6 +89,9 @@ func ask(ctx context.Context, addr, probe string) (exit, string) {
 	if err != nil {
 		return unasked, err.Error()
 	}
+	if strings.Contains(req.URL.RawQuery, " ") { // which net/http would send as it is, and no server takes
+		return unasked, fmt.Sprintf("a space in %q", probe)
+	}
 	resp, err := dialing(addr).RoundTrip(req) // follows no redirect
 	if err != nil {
 		return failure, err.Error()

@@ -25,23 +25,24 @@ func FuzzHub(f *testing.F) {
 	f.Add([]byte("\x60" + header + "\x02"))
 	f.Add(make([]byte, 2*mtu))
 	f.Add([]byte{})
-	f.Fuzz(func(t *testing.T, packet []byte) {
+	f.Fuzz(func(t *testing.T, data []byte) {
 		synctest.Test(t, func(t *testing.T) {
 			a, b := newDevice("10.77.0.1"), newDevice("10.77.0.2")
 			h := newHub(3 * time.Millisecond)
-			h.attach(a.addr, a)
-			h.attach(b.addr, b)
+			for _, d := range []*device{a, b} {
+				h.ports[d.addr] = port{d, make(chan packet, 1)} // attach's queues are long
+			}
 			h.start()
-			a.out <- packet
+			a.out <- data
 			time.Sleep(time.Second)
 			h.close()
-			packet = packet[:min(len(packet), mtu)]
+			data = data[:min(len(data), mtu)]
 			for _, d := range []*device{a, b} {
-				if len(packet) < 20 || packet[0]&0xf0 != 0x40 || netip.AddrFrom4([4]byte(packet[16:20])) != d.addr {
+				if len(data) < 20 || data[0]&0xf0 != 0x40 || netip.AddrFrom4([4]byte(data[16:20])) != d.addr {
 					assert.Empty(t, d.arrived())
 					continue
 				}
-				assert.Equal(t, []string{fmt.Sprintf("%s at 3ms", packet[20:])}, d.arrived())
+				assert.Equal(t, []string{fmt.Sprintf("%s at 3ms", data[20:])}, d.arrived())
 			}
 		})
 	})
