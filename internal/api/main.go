@@ -89,7 +89,7 @@ func broken(changelog string) string {
 	_, unreleased, _ := strings.Cut(changelog, "\n## [Unreleased]\n")
 	unreleased, _, _ = strings.Cut(unreleased, "\n## ")
 	var all strings.Builder
-	for _, section := range strings.Split(unreleased, "\n### ") {
+	for section := range strings.SplitSeq(unreleased, "\n### ") {
 		if strings.HasPrefix(section, "Changed\n") || strings.HasPrefix(section, "Removed\n") {
 			all.WriteString(section)
 		}
