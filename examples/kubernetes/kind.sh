@@ -11,9 +11,10 @@
 #   ./kind.sh here       in the cluster of kubectl's current context, which reads the
 #                        registry that REGISTRY names: REGISTRY=registry.example.com
 #
-# It needs docker, kubectl and kind or the registry, and about nine minutes. All that it
-# makes is in the namespace lameduck, and goes at the end; with KEEP=1 that and the
-# cluster stay, with the last of the six. FORTIO is another image of fortio.
+# It needs docker, kubectl and kind or the registry, and about ten minutes. All that it
+# makes in the cluster is in the namespace lameduck, and goes at the end; with KEEP=1 it and the
+# cluster stay, with the last of the six. Its images stay with docker and the registry.
+# FORTIO is another image of fortio.
 #
 # fortio's own client sends a request again that a dead connection has lost, and does
 # not count that; -stdclient with a payload does not. Its answers other than 200 are
