@@ -54,6 +54,7 @@ func TestListenerMayCallAnyMethod(t *testing.T) {
 		r.run()
 		db.down.Store(true)
 		time.Sleep(forLong)
+		synctest.Wait() // so that what the listener has written is seen
 		assert.True(t, called)
 		assert.Equal(t, shutdown, r.readyz())
 		r.end()
