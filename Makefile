@@ -6,6 +6,7 @@
 # make bench     what it costs, each figure beside its rival in the same run
 # make evidence  costs and losses beside other libraries: writes examples/docs/benchmarks.md
 # make peers     lint and test the services of make evidence; some take long to compile
+# make fuzz      every Fuzz function of the root module, half a second each
 # make long      200 terminations of examples/chi, and 100 of examples/more/grpc
 # make soak      rolling updates for ten minutes: nothing is lost, nothing grows
 # make losses    200 terminations in each cell of the table of losses; an hour
@@ -19,7 +20,7 @@ STATICCHECK = go tool -modfile=internal/tools/go.mod staticcheck
 # Those of internal/bench/peers that compile fast. CI leaves out the others.
 LIGHT = ./work ./lameduck ./nethttp ./ory ./oklogrun ./fx ./prestop
 
-.PHONY: all lint test bench evidence peers long soak losses dataplane demo api fmt
+.PHONY: all lint test fuzz bench evidence peers long soak losses dataplane demo api fmt
 
 all: lint test
 
@@ -40,6 +41,9 @@ test:
 	cd examples/more && go test -race -shuffle=on -count=1 ./...
 	cd examples/kubernetes && go test -race -shuffle=on -count=1 ./...
 	cd internal/bench && go test -race -shuffle=on -count=1 ./...
+
+fuzz:
+	.ci/fuzz
 
 bench:
 	go test -run '^$$' -bench Coordinator -cpu 1,2 -count 3 ./lifecycle
