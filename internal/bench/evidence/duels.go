@@ -6,9 +6,13 @@ package main
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 )
+
+// noise is the difference below which nobody counts as ahead.
+const noise = 0.05
 
 // A duel is Lameduck beside the best of the others in one measure.
 type duel struct {
@@ -37,8 +41,8 @@ func (d duel) ahead() string {
 		us, them = them, us
 	}
 	switch {
-	case d.format(us) == d.format(them):
-		return "equal"
+	case us == them || us > 0 && math.Abs(math.Log(them/us)) < noise:
+		return "even"
 	case us < them:
 		return "Lameduck" + by(them, us)
 	}
@@ -123,9 +127,9 @@ func rollDuels(m *measured) []duel {
 	slept, shortest := best(patient, exit), best(names, lines)
 	return []duel{
 		{"lost of 100,000 requests, floor 2 s", lost(us), fewest, lost(fewest), digits, false},
-		{"from SIGTERM to the exit, floor 2 s", exit(us), first, exit(first), seconds, false},
-		{"the same, of those that sleep for 5 s", exit(us), slept, exit(slept), seconds, false},
-		{"the same, floor 5 s", exit(even), slept, exit(slept), seconds, false},
+		{"from SIGTERM to the exit, floor 2 s", exit(us), first, exit(first), nanos, false},
+		{"the same, of those that sleep for 5 s", exit(us), slept, exit(slept), nanos, false},
+		{"the same, floor 5 s", exit(even), slept, exit(slept), nanos, false},
 		{"lines of the program", lines(us), shortest, lines(shortest), digits, false},
 	}
 }
@@ -140,7 +144,7 @@ func idleDuels(m *measured) (all []duel) {
 		micros := func(v float64) string { return nanos(v * 1e3) }
 		all = append(all,
 			duel{"lost with " + conns, value("lost"), "Shutdown", value("Shutdown-lost"), thousands, false},
-			duel{"to the end of " + conns, value("drain-s") * 1e9, "Shutdown", value("Shutdown-s") * 1e9, seconds, false},
+			duel{"to the end of " + conns, value("drain-s") * 1e9, "Shutdown", value("Shutdown-s") * 1e9, nanos, false},
 			duel{"CPU for each of " + conns, value("cpu-µs/conn"), "Shutdown", value("Shutdown-cpu-µs/conn"), micros, false})
 	}
 	return all

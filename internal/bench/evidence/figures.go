@@ -71,7 +71,12 @@ func drawIdle(m *measured) ([]*plot.Plot, error) {
 		return nil, err
 	}
 	right, err := curves("CPU time of that end, a connection", "connections", "CPU time a connection", nanos, cpu)
-	return []*plot.Plot{left, right}, err
+	if err != nil {
+		return nil, err
+	}
+	right.Legend.Left = false // these curves begin high
+	right.Legend.XOffs = -right.Legend.XOffs
+	return []*plot.Plot{left, right}, nil
 }
 
 func drawServing(m *measured) ([]*plot.Plot, error) {

@@ -20,6 +20,7 @@ type machine struct {
 	Go     string
 	Commit string // the last one that has changed what is measured
 	Date   string
+	Busy   string `json:",omitempty"` // how many others wanted the processors before, by the load average of a minute
 }
 
 func thisMachine(ctx context.Context, root string) (machine, error) {
@@ -29,6 +30,9 @@ func thisMachine(ctx context.Context, root string) (machine, error) {
 	}
 	if b, err := os.ReadFile("/proc/sys/kernel/osrelease"); err == nil {
 		m.Kernel = "Linux " + strings.TrimSpace(string(b))
+	}
+	if b, err := os.ReadFile("/proc/loadavg"); err == nil {
+		m.Busy, _, _ = strings.Cut(string(b), " ")
 	}
 	if b, err := os.ReadFile("/proc/cpuinfo"); err == nil {
 		m.CPU = cpu(string(b))
@@ -52,6 +56,6 @@ func cpu(info string) string {
 
 // undated returns what has to be equal for two results to be added.
 func (m machine) undated() machine {
-	m.Date = ""
+	m.Date, m.Busy = "", ""
 	return m
 }

@@ -112,14 +112,15 @@ func measure(ctx context.Context, c config) error {
 		}
 		log.Printf("%s ...", s.name)
 		began := time.Now()
+		machine, err := thisMachine(ctx, c.root)
+		if err != nil {
+			return err
+		}
 		measured, err := s.measure(ctx, c)
 		if err != nil {
 			return fmt.Errorf("%s: %w", s.name, err)
 		}
-		measured.Took = time.Since(began)
-		if measured.Machine, err = thisMachine(ctx, c.root); err != nil {
-			return err
-		}
+		measured.Took, measured.Machine = time.Since(began), machine
 		if err := keep(c.store, s.name, measured, c.add); err != nil {
 			return err
 		}

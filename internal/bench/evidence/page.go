@@ -67,7 +67,7 @@ func machines(all results) string {
 	for _, s := range sections {
 		m := all[s.name]
 		if m == nil {
-			rows = append(rows, []string{s.name, "not measured", "", "", "", "", ""})
+			rows = append(rows, []string{s.name, "not measured", "", "", "", "", "", ""})
 			continue
 		}
 		of := fmt.Sprintf("%d rounds", len(m.Rounds))
@@ -79,9 +79,9 @@ func machines(all results) string {
 			of = fmt.Sprintf("%d terminations", n)
 		}
 		rows = append(rows, []string{s.name, fmt.Sprintf("%s, %d cores", m.Machine.CPU, m.Machine.Cores), m.Machine.Kernel,
-			m.Machine.Go, m.Machine.Commit, m.Machine.Date, fmt.Sprintf("%s in %.0f s", of, m.Took.Seconds())})
+			m.Machine.Go, m.Machine.Commit, m.Machine.Date, m.Machine.Busy, fmt.Sprintf("%s in %.0f s", of, m.Took.Seconds())})
 	}
-	return table([]string{"section", "processor", "kernel", "Go", "commit", "date", "measured"}, rows)
+	return table([]string{"section", "processor", "kernel", "Go", "commit", "date", "load before", "measured"}, rows)
 }
 
 var sizes = []int{1, 10, 100, 1000, 10000}

@@ -102,13 +102,15 @@ func TestWhoIsAheadIsShown(t *testing.T) {
 	}{
 		{50, "| a readiness probe, 100 checks | 100 ns | 50 ns, uber-go/fx | **uber-go/fx**, ×2 |"},
 		{400, "| a readiness probe, 100 checks | 100 ns | 400 ns, uber-go/fx | Lameduck, ×4 |"},
-		{100, "| a readiness probe, 100 checks | 100 ns | 100 ns, uber-go/fx | equal |"},
+		{100, "| a readiness probe, 100 checks | 100 ns | 100 ns, uber-go/fx | even |"},
+		{96, "| a readiness probe, 100 checks | 100 ns | 96 ns, uber-go/fx | even |"},
+		{94, "| a readiness probe, 100 checks | 100 ns | 94 ns, uber-go/fx | **uber-go/fx**, ×1.06 |"},
 		{50, "| throughput over loopback, to net/http's | 10.000 | 20.000, uber-go/fx | **uber-go/fx**, ×2 |"},
 		{400, "| throughput over loopback, to net/http's | 10.000 | 2.500, uber-go/fx | Lameduck, ×4 |"},
-		{50, "| to the end of 15,000 idle connections | 100.00 s | 50.00 s, Shutdown | **Shutdown**, ×2 |"},
+		{50, "| to the end of 15,000 idle connections | 100 s | 50 s, Shutdown | **Shutdown**, ×2 |"},
 		{50, "| start and stop of 10,000 components | 100 ns | 50 ns, uber-go/fx | **uber-go/fx**, ×2 |"},
 		{50, "| lost of 100,000 requests, floor 2 s | 0 | 7,000, fx, preStop sleep | Lameduck |"},
-		{50, "| the same, floor 5 s | 1.00 s | 60.00 s, fx, preStop sleep | Lameduck, ×60 |"},
+		{50, "| the same, floor 5 s | 1 s | 60 s, fx, preStop sleep | Lameduck, ×60 |"},
 		{50, "| lines of the program | 8 | 5, fx, preStop sleep | **fx, preStop sleep**, ×1.6 |"},
 	} {
 		assert.Contains(t, duels(small(tt.rival)), tt.want)
