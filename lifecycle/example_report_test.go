@@ -44,7 +44,7 @@ func ExampleComponentReport() {
 	defer close(never)
 	app := &lifecycle.App{
 		Logger:      slog.New(slog.DiscardHandler),
-		GracePeriod: time.Second, // to make it a short example
+		GracePeriod: 4 * time.Second, // to make it a short example
 		Components: []lifecycle.Component{
 			{
 				Name:      "job",

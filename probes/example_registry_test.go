@@ -19,7 +19,7 @@ func ExampleCheck() {
 	err := registry.AddReadiness(probes.Check{
 		Name:     "cache",
 		Func:     func(context.Context) error { return errors.New("connection refused") },
-		Timeout:  200 * time.Millisecond,
+		Timeout:  5 * time.Second,
 		Interval: 10 * time.Second,
 		Optional: true,
 	})

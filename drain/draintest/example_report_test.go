@@ -23,7 +23,7 @@ func ExampleConfig() {
 		Serve: func(ctx context.Context, l net.Listener) error { // or Command: a program, ended by SIGTERM
 			srv := &http.Server{Handler: http.HandlerFunc(work), Protocols: new(http.Protocols)}
 			srv.Protocols.SetUnencryptedHTTP2(true)
-			s := &drain.Server{HTTP: srv, Floor: 300 * time.Millisecond}
+			s := &drain.Server{HTTP: srv, Floor: time.Second}
 			go s.Serve(l)
 			<-ctx.Done()
 			_, err := s.Drain(context.Background())
