@@ -6,7 +6,7 @@
 # make bench     what it costs, each figure beside its rival in the same run
 # make evidence  costs and losses beside other libraries: writes examples/docs/benchmarks.md
 # make peers     lint and test the services of make evidence; some take long to compile
-# make fuzz      every Fuzz function of the root module, half a second each
+# make fuzz      every Fuzz function, half a second each
 # make long      200 terminations of examples/chi, and 100 of examples/more/grpc
 # make soak      rolling updates for ten minutes: nothing is lost, nothing grows
 # make losses    200 terminations in each cell of the table of losses; an hour
@@ -26,7 +26,7 @@ all: lint test
 
 lint:
 	@test -z "$$(gofmt -l . | tee /dev/stderr)"
-	for os in darwin windows freebsd linux; do GOOS=$$os go vet ./... || exit; done
+	for os in darwin windows freebsd linux; do GOOS=$$os go vet ./... && GOOS=$$os GOARCH=arm64 go build ./... || exit; done
 	$(STATICCHECK) ./...
 	go mod tidy -diff
 	cd internal/tools && go mod tidy -diff
