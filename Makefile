@@ -26,6 +26,8 @@ all: lint test
 
 lint:
 	@test -z "$$(gofmt -l . | tee /dev/stderr)"
+	@for d in $$(find . -name '*_test.go' -exec dirname {} \; | sort -u); do \
+		grep -q goleak $$d/*_test.go || { echo "$$d: its tests are not looked through by goleak" >&2; exit 1; }; done
 	for os in darwin windows freebsd linux; do GOOS=$$os go vet ./... && GOOS=$$os GOARCH=arm64 go build ./... || exit; done
 	$(STATICCHECK) ./...
 	go mod tidy -diff
