@@ -122,9 +122,8 @@
 //
 // Net/http answers "OPTIONS *" without a handler, and so without "Connection: close",
 // unless DisableGeneralOptionsHandler is set. A Connection header that a handler sets
-// itself wins over ours. A 103 that it sends first carries ours, too, in HTTP/2 if its
-// client was told before; there the header does not belong, and a client
-// may take it for an error (RFC 9113, section 8.2.2).
+// itself wins over ours. A 103 that it sends first carries ours, too, but not in HTTP/2,
+// where it does not belong (RFC 9113, section 8.2.2).
 //
 // That no handshake begins while the accept queue is emptied takes Linux and a
 // listener of [Listen].

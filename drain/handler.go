@@ -22,7 +22,8 @@ const rampShare = 0.1
 
 // A handler keeps the books around the caller's handler. It does not wrap the
 // ResponseWriter, so all its optional interfaces stay as they are; only those of
-// probes are wrapped, if FailureThreshold asks for what they are told.
+// probes are wrapped, if FailureThreshold asks for what they are told, and one of each
+// connection of HTTP/2, see goingWriter.
 type handler struct {
 	srv  *Server
 	next http.Handler
@@ -58,6 +59,9 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 					c.tell(false)
 				}
 			}()
+			if r.ProtoMajor == 2 {
+				w = goingWriter{w}
+			}
 		}
 	}
 	if probe && s.FailureThreshold > 0 && !upgrades(r) {
