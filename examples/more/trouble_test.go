@@ -229,7 +229,7 @@ func halt(t *testing.T, b *backend) (resume func()) {
 	t.Helper()
 	pids := []int{b.cmd.Process.Pid}
 	children, _ := os.ReadFile(fmt.Sprintf("/proc/%d/task/%[1]d/children", pids[0])) // Linux
-	for _, field := range strings.Fields(string(children)) {
+	for field := range strings.FieldsSeq(string(children)) {
 		pid, err := strconv.Atoi(field)
 		require.NoError(t, err)
 		pids = append(pids, pid)
