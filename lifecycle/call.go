@@ -6,7 +6,6 @@ package lifecycle
 import (
 	"context"
 	"errors"
-	"runtime/pprof"
 	"sync/atomic"
 	"time"
 )
@@ -34,7 +33,6 @@ func (p *process) call(ctx context.Context, part *part, op string, f func(contex
 // instead is called, too.
 func (p *process) callHere(ctx context.Context, part *part, op string, f func(context.Context) error, deadline time.Time, instead func()) (ok, here bool) {
 	given := max(time.Until(deadline), 0)
-	base := ctx
 	ctx, cancel := context.WithDeadline(ctx, deadline.Add(-min(lastLook, given/10)))
 	defer cancel()
 	var over atomic.Bool // set by whoever goes on
@@ -50,17 +48,15 @@ func (p *process) callHere(ctx context.Context, part *part, op string, f func(co
 			}
 		})
 	})
-	part.do(ctx, op, f, func(err error) {
+	part.set(op)
+	part.do(ctx, f, func(err error) {
 		if !over.CompareAndSwap(false, true) {
 			return
 		}
 		watch.Stop()
 		ok, here = p.judge(ctx, part, op, err), true
 		if err == errGoexit {
-			go func() {
-				pprof.SetGoroutineLabels(base)
-				instead()
-			}()
+			go instead()
 		}
 	})
 	return ok, here

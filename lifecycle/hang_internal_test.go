@@ -125,3 +125,20 @@ func TestLead(t *testing.T) {
 	assert.Equal(t, time.Millisecond/2, lead(5*time.Millisecond))
 	assert.Less(t, lead(time.Hour), time.Second)
 }
+
+// TestLastWordsSayWhatWasCalledLast: a Run whose goroutine has not come to it yet, on a
+// busy machine, does not hide that its component is being stopped.
+func TestLastWordsSayWhatWasCalledLast(t *testing.T) {
+	for range 100 {
+		synctest.Test(t, func(t *testing.T) {
+			p, err := newProcess(&App{Components: []Component{{Name: "guilty", Run: func(ctx context.Context) error { <-ctx.Done(); return nil }}}})
+			require.NoError(t, err)
+			part := p.parts[0]
+			p.runPart(t.Context(), part)
+			part.set("stop")
+			synctest.Wait()
+			assert.Equal(t, "stop", part.doing())
+			part.cancelRun()
+		})
+	}
+}

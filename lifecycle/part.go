@@ -175,8 +175,7 @@ func (p *part) labelled(base func(net.Listener) context.Context, serving func())
 // do calls f and then over with its error. f is labelled with the component's name so
 // that its stack can be found, and so can those of all the goroutines that it starts.
 // Over is called even if f leaves by runtime.Goexit, see finally.
-func (p *part) do(ctx context.Context, op string, f func(context.Context) error, over func(error)) {
-	p.set(op)
+func (p *part) do(ctx context.Context, f func(context.Context) error, over func(error)) {
 	if f == nil {
 		over(nil)
 		return
@@ -190,7 +189,8 @@ func (p *part) do(ctx context.Context, op string, f func(context.Context) error,
 // spawn is do in a goroutine of its own, with a channel on which the error is sent.
 func (p *part) spawn(ctx context.Context, op string, f func(context.Context) error) <-chan error {
 	done := make(chan error, 1)
-	go p.do(ctx, op, f, func(err error) { done <- err })
+	p.set(op)
+	go p.do(ctx, f, func(err error) { done <- err })
 	return done
 }
 

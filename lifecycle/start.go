@@ -89,7 +89,8 @@ func (s *startup) startPart(ctx context.Context, part *part) (started bool) {
 		return false
 	}
 	begin := part.startBegins()
-	part.do(ctx, "start", part.Start, func(err error) {
+	part.set("start")
+	part.do(ctx, part.Start, func(err error) {
 		part.startEnds()
 		err = s.startOver(ctx, part, err, time.Since(begin))
 		close(part.startDone)
@@ -143,12 +144,12 @@ func (p *process) failStart(part *part, err error) error {
 // runPart calls the part's Run, in a context that outlives ctx: it ends when it
 // is the part's turn to stop.
 func (p *process) runPart(ctx context.Context, part *part) {
+	part.set("run") // here, or it might say so when it is told to stop already
 	if part.Run == nil {
-		part.set("run")
 		return
 	}
 	part.runCtx, part.cancelRun = context.WithCancel(context.WithoutCancel(ctx))
-	go part.do(part.runCtx, "run", part.Run, func(err error) {
+	go part.do(part.runCtx, part.Run, func(err error) {
 		if part.runCtx.Err() != nil && of(err).cancelled {
 			err = nil // told to stop, and did
 		}
