@@ -3,7 +3,11 @@
 
 package lifecycle
 
-import "time"
+import (
+	"time"
+
+	"github.com/lameduck-go/lameduck/internal/steps"
+)
 
 // lateStart is how long the start of a part may take before it is named.
 const lateStart = 2 * time.Second
@@ -20,9 +24,7 @@ func (s *startup) nameLate() (again time.Duration) {
 			continue
 		}
 		s.log.Warn("component is still starting", "component", part.Name, "after", lateStart)
-		if done, err := s.probes.Expect(part.Name); err == nil {
-			part.isNamed(done)
-		} // else the program expects a step of that name
+		part.isNamed(steps.Lend(s.probes, part.Name))
 	}
 	return again
 }

@@ -245,6 +245,37 @@ func TestProbesNameWhatIsStillStarting(t *testing.T) {
 	}
 }
 
+// TestNameOfALateStartIsThePrograms: it may expect a step of that name, during the start
+// or after it, and however long that has taken.
+func TestNameOfALateStartIsThePrograms(t *testing.T) {
+	for _, after := range []time.Duration{time.Second, 3 * time.Second, 5 * time.Second} {
+		synctest.Test(t, func(t *testing.T) {
+			a, _ := app(
+				lifecycle.Component{Name: "db", Start: func(context.Context) error { time.Sleep(4 * time.Second); return nil }},
+				lifecycle.Component{Name: "beside", Start: func(context.Context) error { time.Sleep(10 * time.Second); return nil }},
+			)
+			a.Probes = &probes.Registry{Logger: a.Logger}
+			time.AfterFunc(after, func() {
+				done, err := a.Probes.Expect("db")
+				if !assert.NoError(t, err, after) {
+					return
+				}
+				time.AfterFunc(20*time.Second, done)
+				_, err = a.Probes.Expect("db")
+				assert.ErrorIs(t, err, probes.ErrInvalid, "it is the program's now")
+			})
+			for at, want := range map[time.Duration]string{
+				6 * time.Second:                          "not ready: starting, missing: db, beside",
+				after + 20*time.Second - time.Nanosecond: "not ready: starting, missing: db",
+				after + 20*time.Second + time.Nanosecond: "",
+			} {
+				time.AfterFunc(at, func() { assert.Equal(t, want, a.Probes.Status().Reason, at) })
+			}
+			require.NoError(t, runFor(t, a, time.Minute))
+		})
+	}
+}
+
 // TestStartThatIsInterruptedIsNotNamed: the shutdown has begun.
 func TestStartThatIsInterruptedIsNotNamed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

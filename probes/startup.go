@@ -7,12 +7,19 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/lameduck-go/lameduck/internal/steps"
 )
 
 // A step is something that start-up waits for.
 type step struct {
 	name string
 	done bool
+	lent bool // by package lifecycle; the program has not announced it, and may yet
+}
+
+func init() {
+	steps.Lend = func(registry any, name string) (done func()) { return registry.(*Registry).lend(name) }
 }
 
 // Expect announces a step of start-up, such as a migration or a warm cache. The
@@ -25,28 +32,54 @@ type step struct {
 func (r *Registry) Expect(name string) (done func(), err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	taken := slices.ContainsFunc(r.phase.steps, func(s step) bool { return s.name == name })
+	i := r.stepLocked(name)
 	switch {
 	case name == "":
 		return nil, fmt.Errorf("%w: a startup step has no name", ErrInvalid)
 	case !printable(name):
 		return nil, fmt.Errorf("%w: startup step %q has characters in its name that cannot be printed", ErrInvalid, name)
-	case taken:
+	case i >= 0 && !r.phase.steps[i].lent:
 		return nil, fmt.Errorf("%w: there is a startup step %q already", ErrInvalid, name)
 	case r.phase.up:
 		return nil, fmt.Errorf("%w: startup step %q is announced after the start", ErrInvalid, name)
 	}
-	i := len(r.phase.steps)
-	r.phase.steps = append(slices.Clone(r.phase.steps), step{name: name})
-	r.publishLocked(time.Now())
-	return func() { r.tick(i) }, nil
+	return r.announceLocked(i, step{name: name}), nil
 }
 
-// tick ticks off a step.
-func (r *Registry) tick(i int) {
+// lend is Expect for a name that the program may still expect itself; see package steps.
+func (r *Registry) lend(name string) (done func()) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.phase.steps[i].done {
+	i := r.stepLocked(name)
+	if i >= 0 || r.phase.up || !printable(name) {
+		return func() {}
+	}
+	return r.announceLocked(i, step{name: name, lent: true})
+}
+
+// stepLocked returns the index of the step of that name, or -1.
+func (r *Registry) stepLocked(name string) int {
+	return slices.IndexFunc(r.phase.steps, func(s step) bool { return s.name == name })
+}
+
+// announceLocked puts a step in the place of the one at an index, or behind all if that
+// is negative, and returns what ticks it off.
+func (r *Registry) announceLocked(i int, s step) (done func()) {
+	r.phase.steps = slices.Clone(r.phase.steps)
+	if i < 0 {
+		i = len(r.phase.steps)
+		r.phase.steps = append(r.phase.steps, s)
+	}
+	r.phase.steps[i] = s
+	r.publishLocked(time.Now())
+	return func() { r.tick(i, s.lent) }
+}
+
+// tick ticks off a step, unless another has taken its place.
+func (r *Registry) tick(i int, lent bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.phase.steps[i].done || r.phase.steps[i].lent != lent {
 		return
 	}
 	now := time.Now()
