@@ -111,7 +111,8 @@ const (
 
 // A Component is a part of a process. Every function is optional. An error, a
 // panic or a [runtime.Goexit] in one is an [Error] that carries the component's
-// name.
+// name. One goroutine may call those of several components, one after the other: what
+// is to have its thread to itself, as after [runtime.LockOSThread], needs one of its own.
 type Component struct {
 	// Name is unique among the components, and neither "flush" nor "probes", which
 	// stand for App.Flush and the probe listener in errors and logs.
