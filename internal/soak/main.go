@@ -13,7 +13,7 @@
 // It ends with a table of the curve, and compares its first quarter with its last.
 // The exit status is 1 if something was lost or has grown, 2 for flags that make no
 // sense, and 3 if a round could not be done. An interrupt ends it early, with the
-// table of what there is.
+// table of what there is: the roll that it cuts short is not counted.
 package main
 
 import (

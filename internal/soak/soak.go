@@ -79,10 +79,10 @@ func (s *soaking) round(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		c := s.roll()
+		c := s.rollConfig()
 		c.Command, c.Output = []string{self}, os.Stderr
 		c.Env = []string{replicaEnv + "=" + s.told, leakEnv + "=" + s.leak, restEnv + "=" + s.rest.String(), "PRE_STOP_DELAY=" + s.floor.String(), "GRACE_PERIOD=30s"}
-		if err := s.add(draintest.Roll(ctx, c)); err != nil {
+		if err := s.roll(ctx, c); err != nil {
 			return err
 		}
 	}
@@ -90,9 +90,9 @@ func (s *soaking) round(ctx context.Context) error {
 		return nil
 	}
 	if s.terminations > 0 {
-		c := s.roll()
+		c := s.rollConfig()
 		c.Serve = func(ctx context.Context, l net.Listener) error { return newService(l, s.floor, s.leak).Run(ctx) }
-		if err := s.add(draintest.Roll(ctx, c)); err != nil {
+		if err := s.roll(ctx, c); err != nil {
 			return err
 		}
 	}
@@ -106,7 +106,7 @@ func (s *soaking) round(ctx context.Context) error {
 
 func (s *soaking) rollsProcesses() bool { return s.mode != apps && s.terminations > 0 }
 
-func (s *soaking) roll() draintest.Config {
+func (s *soaking) rollConfig() draintest.Config {
 	return draintest.Config{
 		Terminations: s.terminations,
 		Kinds:        kinds(),
@@ -115,8 +115,13 @@ func (s *soaking) roll() draintest.Config {
 	}
 }
 
-// add adds up what rolls say.
-func (s *soaking) add(r *draintest.Report, err error) error {
+// roll rolls, and adds up what came of it. What an interrupt kills loses its requests,
+// which says nothing of the library.
+func (s *soaking) roll(ctx context.Context, c draintest.Config) error {
+	r, err := draintest.Roll(ctx, c)
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
 	if r != nil {
 		s.curve.rolls.Add(r)
 		s.curve.terminations += len(r.Exits)

@@ -7,6 +7,8 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"regexp"
@@ -98,6 +100,26 @@ func TestSoakIsInterrupted(t *testing.T) {
 	var out strings.Builder
 	assert.Zero(t, run(ctx, c, &out))
 	assert.Contains(t, out.String(), "0 of 0 requests were lost")
+}
+
+// TestSoakThatIsInterruptedHasLostNothing has a roll cut short after requests that were
+// lost, as those are that a replica has when it is killed.
+func TestSoakThatIsInterruptedHasLostNothing(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	s := new(soaking)
+	err := s.roll(ctx, draintest.Config{Serve: func(serving context.Context, l net.Listener) error {
+		srv := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			http.Error(w, "lost", http.StatusServiceUnavailable)
+			cancel()
+		})}
+		defer context.AfterFunc(serving, func() { srv.Close() })()
+		srv.Serve(l)
+		return nil
+	}})
+	assert.ErrorIs(t, err, context.Canceled)
+	assert.Zero(t, s.curve.rolls.Lost())
+	assert.Empty(t, s.curve.faults())
 }
 
 func TestParse(t *testing.T) {

@@ -5,6 +5,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"runtime"
@@ -40,8 +41,11 @@ func thisMachine(ctx context.Context, root string) (machine, error) {
 	// Not the last one at all, which may have written the page.
 	args := []string{"-C", root, "log", "-1", "--format=%h", "--", "drain", "lifecycle", "probes", ":!*_test.go", ":!*.md"}
 	out, err := exec.CommandContext(ctx, "git", args...).Output()
+	if err != nil {
+		return m, fmt.Errorf("git cannot tell the commit of %s: %w", root, err)
+	}
 	m.Commit = strings.TrimSpace(string(out))
-	return m, err
+	return m, nil
 }
 
 // cpu returns the name of the first processor.

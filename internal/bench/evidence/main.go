@@ -36,7 +36,11 @@ func main() {
 	log.SetFlags(log.Ltime)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, os.Args[1:]); err != nil {
+	switch err := run(ctx, os.Args[1:]); {
+	case errors.Is(err, flag.ErrHelp):
+	case err != nil && ctx.Err() != nil:
+		log.Fatal("interrupted: the sections that were done are kept, and the page is as it was")
+	case err != nil:
 		log.Fatal(err)
 	}
 }
@@ -70,13 +74,19 @@ func run(ctx context.Context, args []string) error {
 	f.IntVar(&c.rounds, "rounds", 0, "how many `rounds` of each benchmark (default: the section's)")
 	f.IntVar(&c.terminations, "terminations", c.terminations, "how `many` terminations of each service, by default $"+terminationsEnv)
 	f.IntVar(&c.beside, "beside", 3, "how `many` services to roll side by side")
-	services := f.String("services", "", "only the services whose names match the `regexp`")
+	services := f.String("services", "", "only the services whose names match the `regexp`; the figures of others are kept with -add alone")
 	if err := f.Parse(args); err != nil {
 		return err
 	}
 	var err error
 	if c.services, err = regexp.Compile(*services); err != nil {
-		return err
+		return fmt.Errorf("-services: %w", err)
+	}
+	if f.NArg() > 0 {
+		return fmt.Errorf("unexpected argument %q", f.Arg(0))
+	}
+	if _, err := os.Stat(filepath.Join(c.root, "internal/bench/evidence")); err != nil {
+		return fmt.Errorf("-root is not the repository: %w", err)
 	}
 	c.only = strings.FieldsFunc(*only, func(r rune) bool { return r == ',' })
 	c.store = filepath.Join(c.root, "internal/bench/evidence/results.json")
@@ -97,6 +107,9 @@ func measure(ctx context.Context, c config) error {
 		if !slices.Contains(sectionNames(), name) {
 			return fmt.Errorf("no section %q; there are %s", name, strings.Join(sectionNames(), ", "))
 		}
+	}
+	if !slices.ContainsFunc(services, func(v service) bool { return c.services.MatchString(v.name) }) {
+		return fmt.Errorf("no service matches -services %q", c.services)
 	}
 	if c.terminations < 1 || c.beside < 1 || c.rounds < 0 {
 		return errors.New("too few terminations, rounds or services side by side")

@@ -4,6 +4,7 @@
 package main
 
 import (
+	"flag"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -108,8 +109,22 @@ func TestTerminationsAreAdded(t *testing.T) {
 }
 
 func TestCommandLine(t *testing.T) {
-	assert.EqualError(t, run(t.Context(), []string{"-only", "probes,none"}), `no section "none"; there are probes, serving, components, idle, rolls`)
-	assert.EqualError(t, run(t.Context(), []string{"-terminations", "0"}), "too few terminations, rounds or services side by side")
+	for _, tt := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"-only", "probes,none"}, `no section "none"; there are probes, serving, components, idle, rolls`},
+		{[]string{"-terminations", "0"}, "too few terminations, rounds or services side by side"},
+		{[]string{"-services", "("}, "-services: error parsing regexp: missing closing ): `(`"},
+		{[]string{"-services", "nobody"}, `no service matches -services "nobody"`},
+		{[]string{"-only", "", "rolls"}, `unexpected argument "rolls"`},
+	} {
+		assert.EqualError(t, run(t.Context(), append([]string{"-root", "../../.."}, tt.args...)), tt.want)
+	}
+	assert.ErrorIs(t, run(t.Context(), []string{"-h"}), flag.ErrHelp)
+	elsewhere := t.TempDir()
+	assert.ErrorContains(t, run(t.Context(), []string{"-root", elsewhere, "-only", ""}), "-root is not the repository: ")
+	assert.NoDirExists(t, filepath.Join(elsewhere, "examples"))
 	t.Setenv(terminationsEnv, "many")
 	assert.ErrorContains(t, run(t.Context(), nil), terminationsEnv+": ")
 }
