@@ -185,11 +185,14 @@ func holds(t *testing.T, timing probes.Timing) {
 func ExampleTiming() {
 	liveness := probes.Timing{InitialDelaySeconds: 5, FailureThreshold: 3}
 	fmt.Println("a dead container is told to stop within", liveness.Failing())
+	readiness := probes.Timing{PeriodSeconds: 1, SuccessThreshold: 2}
+	fmt.Println("a container that is ready is known to be within", readiness.Passing())
 	startup := probes.Timing{PeriodSeconds: 5, FailureThreshold: 30}
 	fmt.Println("a start-up may take", startup.StartUp())
 	fmt.Println(liveness.Warnings(probes.Check{Name: "search", Timeout: 3 * time.Second}))
 	// Output:
 	// a dead container is told to stop within 33s
+	// a container that is ready is known to be within 4s
 	// a start-up may take 2m25s
 	// [check "search" may take 3s, its probe 1s (timeoutSeconds)]
 }
