@@ -42,10 +42,11 @@ const (
 // The error is nil when nothing was cut. Otherwise it wraps ErrCut and names
 // what was cut, ten things at most; the report has them all. A Close of the program's
 // own listener or connection that has not returned counts as cut and is named by the
-// type; a panic in one, in another of their methods that Drain calls, or in GRPC's
-// GracefulStop or Stop is an error, too. Neither keeps anything else from being closed,
-// nor Drain beyond its deadline. A call after the first one waits for the first one's result, or returns its own context's error
-// if that ends earlier. Drain without Serve returns at once.
+// type, and holds Drain no longer than its deadline. A panic in one, in another of their
+// methods that Drain calls, or in GRPC's GracefulStop or Stop is an error, too, and keeps
+// nothing else from being closed. What hangs in another of their methods may hold Drain.
+// A call after the first one waits for the first one's result, or returns its own
+// context's error if that ends earlier. Drain without Serve returns at once.
 func (s *Server) Drain(ctx context.Context) (Report, error) {
 	s.setup()
 	if s.first() {

@@ -130,7 +130,7 @@ func TestProbesOnTheMainRouter(t *testing.T) {
 func TestBadEnvironmentIsOneLineThatNamesIt(t *testing.T) {
 	for _, name := range programs {
 		for _, env := range []string{
-			"PORT=http", "PORT=70000", "PROBE_PORT=-1", "GRACE_PERIOD=30", "GRACE_PERIOD=-1s", "PRE_STOP_DELAY=five", "PRE_STOP_DELAY=-1s",
+			"PORT=http", "PORT=70000", "PROBE_PORT=-1", "GRACE_PERIOD=30", "GRACE_PERIOD=-1s", "SHUTDOWN_DELAY=five", "SHUTDOWN_DELAY=-1s",
 		} {
 			t.Run(name+" "+env, func(t *testing.T) {
 				cmd := exec.CommandContext(t.Context(), filepath.Join(bin, name))
@@ -161,7 +161,7 @@ func TestInterruptIsInstant(t *testing.T) {
 }
 
 func TestFloorInsideKubernetes(t *testing.T) {
-	p := start(t, "minimal", "KUBERNETES_SERVICE_HOST=10.0.0.1", "PRE_STOP_DELAY=700ms")
+	p := start(t, "minimal", "KUBERNETES_SERVICE_HOST=10.0.0.1", "SHUTDOWN_DELAY=700ms")
 	code, took := p.End(syscall.SIGTERM, patience)
 	assert.Zero(t, code)
 	assert.GreaterOrEqual(t, took, 700*time.Millisecond)

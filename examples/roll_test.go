@@ -63,7 +63,7 @@ func TestChiRolls(t *testing.T) {
 	var output bytes.Buffer
 	ours := roll(t, draintest.Config{
 		Command:      []string{filepath.Join(bin, "chi")},
-		Env:          []string{"PRE_STOP_DELAY=" + floor.String(), "GRACE_PERIOD=30s"},
+		Env:          []string{"SHUTDOWN_DELAY=" + floor.String(), "GRACE_PERIOD=30s"},
 		Terminations: terminations,
 		Propagation:  propagation,
 		Clients:      8,

@@ -71,7 +71,7 @@ type App struct {
 
 	// Floor is the floor of every server that sets none of its own: the shortest
 	// time for which new connections are accepted after the signal. Zero means
-	// the environment variable PRE_STOP_DELAY, a Go duration, or when it is empty
+	// the environment variable SHUTDOWN_DELAY, a Go duration, or when it is empty
 	// [drain.DefaultFloor] inside Kubernetes (KUBERNETES_SERVICE_HOST is set) and
 	// none outside. Negative means none.
 	Floor time.Duration

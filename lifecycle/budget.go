@@ -63,7 +63,7 @@ func newBudget(a *App) (budget, error) {
 	if kubernetes.Inside() {
 		floor = drain.DefaultFloor
 	}
-	if b.floor, b.floorFrom, err = orEnv(a.Floor, "PRE_STOP_DELAY", floor); err != nil {
+	if b.floor, b.floorFrom, err = orEnv(a.Floor, "SHUTDOWN_DELAY", floor); err != nil {
 		return b, err
 	}
 	b.floor = max(b.floor, 0)

@@ -45,7 +45,7 @@ func FuzzEnvironment(f *testing.F) {
 	f.Add("1e3s", ".s", int64(0), int64(-1))
 	f.Fuzz(func(t *testing.T, grace, floor string, preStop, reserve int64) {
 		set(t, "GRACE_PERIOD", grace)
-		set(t, "PRE_STOP_DELAY", floor)
+		set(t, "SHUTDOWN_DELAY", floor)
 		a := &App{
 			PreStop: time.Duration(preStop), Reserve: time.Duration(reserve),
 			Logger:     slog.New(slog.DiscardHandler),
@@ -58,7 +58,7 @@ func FuzzEnvironment(f *testing.F) {
 			assert.ErrorIs(t, err, ErrConfig)
 			text := err.Error()
 			assert.Equal(t, grace != "" && (graceErr != nil || wantGrace < 0), strings.Contains(text, "GRACE_PERIOD: "), text)
-			if strings.Contains(text, "PRE_STOP_DELAY: ") {
+			if strings.Contains(text, "SHUTDOWN_DELAY: ") {
 				assert.True(t, floorErr != nil || wantFloor < 0, text)
 			}
 			return

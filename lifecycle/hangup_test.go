@@ -34,7 +34,7 @@ func TestHangUpIsNotTaken(t *testing.T) {
 	})
 	t.Run("with a handler", func(t *testing.T) {
 		t.Parallel()
-		p := run(t, "reloads", "PRE_STOP_DELAY=0s")
+		p := run(t, "reloads", "SHUTDOWN_DELAY=0s")
 		p.waitFor("instant=Started")
 		p.signal(syscall.SIGHUP)
 		p.waitFor("reloaded")

@@ -526,11 +526,11 @@ func TestInvalidConfiguration(t *testing.T) {
 		{"negative reserve", [2]string{}, lifecycle.App{Reserve: -time.Second}, "reserve is negative: -1s"},
 		{"negative pre-stop", [2]string{}, lifecycle.App{PreStop: -time.Second}, "pre-stop hook is negative: -1s"},
 		{"bad GRACE_PERIOD", [2]string{"GRACE_PERIOD", "thirty"}, lifecycle.App{}, `GRACE_PERIOD: "thirty" is not a duration such as 30s`},
-		{"bad PRE_STOP_DELAY", [2]string{"PRE_STOP_DELAY", "5"}, lifecycle.App{}, `PRE_STOP_DELAY: "5" is not a duration such as 30s`},
-		{"negative PRE_STOP_DELAY", [2]string{"PRE_STOP_DELAY", "-5s"}, lifecycle.App{}, `PRE_STOP_DELAY: "-5s" is negative`},
-		{"PRE_STOP_DELAY does not fit", [2]string{"PRE_STOP_DELAY", "30s"}, lifecycle.App{
+		{"bad SHUTDOWN_DELAY", [2]string{"SHUTDOWN_DELAY", "5"}, lifecycle.App{}, `SHUTDOWN_DELAY: "5" is not a duration such as 30s`},
+		{"negative SHUTDOWN_DELAY", [2]string{"SHUTDOWN_DELAY", "-5s"}, lifecycle.App{}, `SHUTDOWN_DELAY: "-5s" is negative`},
+		{"SHUTDOWN_DELAY does not fit", [2]string{"SHUTDOWN_DELAY", "30s"}, lifecycle.App{
 			Components: []lifecycle.Component{lifecycle.HTTP("web", new(http.Server))}},
-			`component "web": the grace period of 30s is too short: pre-stop hook 0s + floor 30s (PRE_STOP_DELAY) + finishing requests 3s + stopping components 5s + reserve 2s = 40s`},
+			`component "web": the grace period of 30s is too short: pre-stop hook 0s + floor 30s (SHUTDOWN_DELAY) + finishing requests 3s + stopping components 5s + reserve 2s = 40s`},
 		{"no time at all", [2]string{"GRACE_PERIOD", "0s"}, lifecycle.App{},
 			"the grace period of 0s (GRACE_PERIOD) is too short: pre-stop hook 0s + floor 0s + finishing requests 0s + stopping components 10ms + reserve 10ms = 20ms"},
 		{"a grace period of a millisecond", [2]string{}, lifecycle.App{GracePeriod: time.Millisecond},
@@ -571,7 +571,7 @@ func TestAppRunsOnce(t *testing.T) {
 
 func TestConfiguredTimesWinOverTheEnvironment(t *testing.T) {
 	t.Setenv("GRACE_PERIOD", "nonsense")
-	t.Setenv("PRE_STOP_DELAY", "nonsense")
+	t.Setenv("SHUTDOWN_DELAY", "nonsense")
 	synctest.Test(t, func(t *testing.T) {
 		a, _ := app(lifecycle.Component{Name: "a"})
 		a.GracePeriod, a.Floor = time.Minute, -1

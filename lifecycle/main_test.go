@@ -331,7 +331,7 @@ func TestSecondSignalEndsAtOnceDuringStart(t *testing.T) {
 
 func TestSecondSignalNamesAFlushThatHangs(t *testing.T) {
 	t.Parallel()
-	p := run(t, "flush hangs", "GRACE_PERIOD=10m", "PRE_STOP_DELAY=0s")
+	p := run(t, "flush hangs", "GRACE_PERIOD=10m", "SHUTDOWN_DELAY=0s")
 	p.waitFor("instant=Started")
 	p.signal(syscall.SIGTERM)
 	p.waitFor("hanging")
@@ -398,7 +398,7 @@ func TestRunInstallsNoSignalHandler(t *testing.T) {
 func TestPreStopHook(t *testing.T) {
 	t.Parallel()
 	probes, addr := freeAddr(t), freeAddr(t)
-	p := run(t, "none", "PROBE_ADDR="+probes, "ADDR="+addr, "PRE_STOP_TOKEN=secret", "PRE_STOP_DELAY=1s")
+	p := run(t, "none", "PROBE_ADDR="+probes, "ADDR="+addr, "PRE_STOP_TOKEN=secret", "SHUTDOWN_DELAY=1s")
 	p.waitFor("instant=Started")
 	ask := func(method, authorization string) (int, string) {
 		r, err := http.NewRequestWithContext(t.Context(), method, "http://"+probes+"/prestop", nil)

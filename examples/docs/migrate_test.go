@@ -77,7 +77,7 @@ func TestMigrationFromShutdown(t *testing.T) {
 		build(t, root, program, map[string]string{filepath.Join("rolled", "main.go"): p[2]})
 		report, err := draintest.Roll(t.Context(), draintest.Config{
 			Command: []string{program},
-			Env:     []string{"PRE_STOP_DELAY=2s"},
+			Env:     []string{"SHUTDOWN_DELAY=2s"},
 			Path:    "/orders",
 		})
 		require.NoError(t, err)

@@ -97,7 +97,7 @@ func withoutRights(t *testing.T, root, user string) {
 		t.Skipf("needs a mount namespace of its own: %v: %s", err, out)
 	}
 	port, probePort := free(t), free(t)
-	p := container(t, root, user, "PORT="+port, "PROBE_PORT="+probePort, "GRACE_PERIOD=30s", "PRE_STOP_DELAY=0s")
+	p := container(t, root, user, "PORT="+port, "PROBE_PORT="+probePort, "GRACE_PERIOD=30s", "SHUTDOWN_DELAY=0s")
 	p.Ready("http://127.0.0.1:"+probePort+"/readyz", 20*time.Second)
 	assert.Equal(t, strings.Repeat("x", 27_000), get(t, "http://127.0.0.1:"+port+"/work?bytes=27000"))
 
@@ -187,7 +187,7 @@ func sidecar(t *testing.T, root string) {
 	service := filepath.Join(root, "service")
 	cachePort, cacheProbes := free(t), free(t)
 	cache := lifecycletest.StartProcess(t, exec.Command(service),
-		"PORT="+cachePort, "PROBE_PORT="+cacheProbes, "GRACE_PERIOD=2s", "PRE_STOP_DELAY=0s")
+		"PORT="+cachePort, "PROBE_PORT="+cacheProbes, "GRACE_PERIOD=2s", "SHUTDOWN_DELAY=0s")
 	cache.Ready("http://127.0.0.1:"+cacheProbes+"/startupz", 20*time.Second)
 
 	port, probePort := free(t), free(t)
@@ -204,7 +204,7 @@ func sidecar(t *testing.T, root string) {
 func roll(t *testing.T, root string) {
 	report, err := draintest.Roll(t.Context(), draintest.Config{
 		Command:      []string{filepath.Join(root, "service")},
-		Env:          []string{"GRACE_PERIOD=30s", "PRE_STOP_DELAY=2s"},
+		Env:          []string{"GRACE_PERIOD=30s", "SHUTDOWN_DELAY=2s"},
 		Terminations: 2,
 		Propagation:  time.Second,
 	})

@@ -108,12 +108,12 @@ func TestClouds(t *testing.T) {
 	page, err := os.ReadFile("CLOUDS.md")
 	require.NoError(t, err)
 	assert.LessOrEqual(t, strings.Count(string(page), "\n"), 150)
-	pairs := regexp.MustCompile("`GRACE_PERIOD=(\\S+) PRE_STOP_DELAY=(\\S+)`").FindAllStringSubmatch(string(page), -1)
+	pairs := regexp.MustCompile("`GRACE_PERIOD=(\\S+) SHUTDOWN_DELAY=(\\S+)`").FindAllStringSubmatch(string(page), -1)
 	require.Len(t, pairs, 11)
 	for _, pair := range pairs {
 		t.Run(pair[0], func(t *testing.T) {
 			t.Setenv("GRACE_PERIOD", pair[1])
-			t.Setenv("PRE_STOP_DELAY", pair[2])
+			t.Setenv("SHUTDOWN_DELAY", pair[2])
 			plan, err := newApp().Plan()
 			require.NoError(t, err)
 			assert.Equal(t, pair[1], seconds(plan.GracePeriod))

@@ -7,7 +7,7 @@
 // It listens on $PORT (8080) and serves /livez, /readyz and /startupz on
 // $PROBE_PORT (8081; the same number as PORT mounts them on the main router).
 // With the arguments "probe ready" it asks the one that runs, for an exec probe.
-// GRACE_PERIOD and PRE_STOP_DELAY, as Go durations, are read by the library.
+// GRACE_PERIOD and SHUTDOWN_DELAY, as Go durations, are read by the library.
 package main
 
 import (

@@ -29,7 +29,7 @@ func traced(t *testing.T, export http.HandlerFunc) lifecycletest.Exit {
 	t.Cleanup(srv.Close)
 	addr := proc.FreeAddr(t)
 	p := lifecycletest.StartProcess(t, exec.CommandContext(t.Context(), filepath.Join(bin, "tracing")),
-		"OTEL_EXPORTER_OTLP_ENDPOINT="+srv.URL, "PORT="+proc.Port(proc.FreeAddr(t)), "PROBE_PORT="+proc.Port(addr), "GRACE_PERIOD=20s", "PRE_STOP_DELAY=0s")
+		"OTEL_EXPORTER_OTLP_ENDPOINT="+srv.URL, "PORT="+proc.Port(proc.FreeAddr(t)), "PROBE_PORT="+proc.Port(addr), "GRACE_PERIOD=20s", "SHUTDOWN_DELAY=0s")
 	p.Ready("http://"+addr+"/readyz", 10*time.Second)
 	p.Signal(syscall.SIGTERM)
 	return p.Wait(20 * time.Second)

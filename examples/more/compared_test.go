@@ -94,7 +94,7 @@ func TestComparedLosses(t *testing.T) {
 			const low, high = 200 * time.Millisecond, 600 * time.Millisecond
 			report, err := draintest.Roll(t.Context(), draintest.Config{
 				Command:      []string{program},
-				Env:          []string{"ADMIN_PORT=0", "PRE_STOP_DELAY=2s", "GRACE_PERIOD=30s"},
+				Env:          []string{"ADMIN_PORT=0", "SHUTDOWN_DELAY=2s", "GRACE_PERIOD=30s"},
 				Path:         "/orders?of=1",
 				Terminations: terminations,
 				Kinds: []draintest.Kind{

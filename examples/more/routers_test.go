@@ -51,7 +51,7 @@ func roll(t *testing.T, name, path string, env ...string) (answered int) {
 	var output bytes.Buffer
 	c := rollConfig(path, &output)
 	c.Command = []string{filepath.Join(bin, name)}
-	c.Env = append(env, "PRE_STOP_DELAY="+floor.String(), "GRACE_PERIOD=20s")
+	c.Env = append(env, "SHUTDOWN_DELAY="+floor.String(), "GRACE_PERIOD=20s")
 	report, err := draintest.Roll(t.Context(), c)
 	require.NoError(t, err)
 	t.Logf("%s:\n%v", name, report)
@@ -117,7 +117,7 @@ func TestLateClient(t *testing.T) {
 func late(t *testing.T, name, path string, env ...string) {
 	t.Helper()
 	leave := func(floor, instant string) program {
-		p := start(t, name, append(env, "PRE_STOP_DELAY="+floor, "GRACE_PERIOD=20s")...)
+		p := start(t, name, append(env, "SHUTDOWN_DELAY="+floor, "GRACE_PERIOD=20s")...)
 		require.Equal(t, http.StatusOK, p.Get(p.Addr, path), p.Output())
 		require.NoError(t, p.Signal(syscall.SIGTERM))
 		p.Await("instant="+instant, patience)

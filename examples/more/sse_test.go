@@ -95,7 +95,7 @@ func terminateUnderStreams(t *testing.T, p program) (all []stream, code int, too
 
 func TestStreamsOfEventsEndCleanly(t *testing.T) {
 	const floor = 2 * time.Second
-	p := start(t, "sse", "PRE_STOP_DELAY="+floor.String(), "GRACE_PERIOD=20s")
+	p := start(t, "sse", "SHUTDOWN_DELAY="+floor.String(), "GRACE_PERIOD=20s")
 	all, code, took := terminateUnderStreams(t, p)
 	var instants []time.Time
 	for i, s := range all {
@@ -135,7 +135,7 @@ func TestAStreamGoesOnWhereItWasLeft(t *testing.T) {
 }
 
 func TestALongPollIsAnsweredAndTold(t *testing.T) {
-	p := start(t, "sse", "PRE_STOP_DELAY=1s", "GRACE_PERIOD=20s")
+	p := start(t, "sse", "SHUTDOWN_DELAY=1s", "GRACE_PERIOD=20s")
 	client := newClient(t)
 	resp, err := client.Get("http://" + p.Addr + "/poll?wait=1ms")
 	require.NoError(t, err)

@@ -86,7 +86,7 @@ func TestBadEnvironment(t *testing.T) {
 		{"sse", "PORT=65536", 2, `PORT: "65536" is not a port number`},
 		{"websocket", "PROBE_PORT=x", 2, `PROBE_PORT: "x" is not a port number`},
 		{"metrics", "GRACE_PERIOD=30", 2, "GRACE_PERIOD"},
-		{"tracing", "PRE_STOP_DELAY=1h", 2, "floor"},
+		{"tracing", "SHUTDOWN_DELAY=1h", 2, "floor"},
 		{"store", "DATABASE_URL=postgres://%", 2, "DATABASE_URL: "},
 		{"store", "REDIS_URL=localhost", 2, "REDIS_URL: "},
 		{"queue", "NATS_URL=nats://%", 3, "component=nats"},

@@ -126,7 +126,7 @@ func TestWebSocketsAreToldToGo(t *testing.T) {
 func terminate(t *testing.T) (lost int) {
 	t.Helper()
 	const floor = 2 * time.Second
-	p := start(t, "websocket", "PRE_STOP_DELAY="+floor.String(), "GRACE_PERIOD=20s")
+	p := start(t, "websocket", "SHUTDOWN_DELAY="+floor.String(), "GRACE_PERIOD=20s")
 	wait := talk(t, p.Addr)
 	code, took := p.end()
 	ends, sent, lost, instants := count(wait())

@@ -49,7 +49,7 @@ func launch(ctx context.Context, c config, strategy, id string, origin time.Time
 	}
 	p.cmd.Env = append(os.Environ(),
 		strategyEnv+"="+strategy, idEnv+"="+id, sleepEnv+"="+c.sleep.String(),
-		"PORT="+port, "PRE_STOP_DELAY="+c.floor.String(), "GRACE_PERIOD=30s")
+		"PORT="+port, "SHUTDOWN_DELAY="+c.floor.String(), "GRACE_PERIOD=30s")
 	p.cmd.Stderr = os.Stderr
 	out, err := p.cmd.StdoutPipe()
 	if err != nil {

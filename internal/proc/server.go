@@ -64,7 +64,7 @@ func (s *Server) Get(addr, path string) int {
 func Environ() []string {
 	return slices.DeleteFunc(os.Environ(), func(e string) bool {
 		name, _, _ := strings.Cut(e, "=")
-		return slices.Contains([]string{"PORT", "PROBE_PORT", "GRACE_PERIOD", "PRE_STOP_DELAY", "KUBERNETES_SERVICE_HOST", "TLS_CERT", "TLS_KEY"}, name)
+		return slices.Contains([]string{"PORT", "PROBE_PORT", "GRACE_PERIOD", "SHUTDOWN_DELAY", "KUBERNETES_SERVICE_HOST", "TLS_CERT", "TLS_KEY"}, name)
 	})
 }
 

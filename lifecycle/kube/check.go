@@ -34,7 +34,7 @@ func (f *Fault) Error() string {
 // fault on purpose goes through the errors, which Unwrap returns as a slice.
 //
 // app is not run, nothing of it is called, and the environment of the caller
-// changes nothing: GRACE_PERIOD and PRE_STOP_DELAY are those of the manifest. Only
+// changes nothing: GRACE_PERIOD and SHUTDOWN_DELAY are those of the manifest. Only
 // what the caller itself reads from its environment to make app, such as a token,
 // has to be set. Check may be called at any time before Run.
 func Check(app *lifecycle.App, manifest []byte, unmarshal func(data []byte, v any) error) error {

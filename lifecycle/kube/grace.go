@@ -32,7 +32,7 @@ func (p *pod) grace() {
 	case takes > 0 && whole(takes) < given:
 		p.fault(pathOf, "the program uses %v (%s) of the %v", takes, from, given)
 	}
-	floor := cmp.Or(p.app.Floor, p.duration("PRE_STOP_DELAY", drain.DefaultFloor, 0))
+	floor := cmp.Or(p.app.Floor, p.duration("SHUTDOWN_DELAY", drain.DefaultFloor, 0))
 	hook := p.preStop()
 	shorter := given
 	if takes > 0 {

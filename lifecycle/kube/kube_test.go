@@ -142,16 +142,16 @@ func TestCheckGracePeriod(t *testing.T) {
 			spec + "containers[0].env[0].valueFrom: GRACE_PERIOD comes from elsewhere, where it cannot be compared"}},
 		"the floor does not fit": {[]string{"PeriodSeconds: 30", "PeriodSeconds: 9", "value: 30s", "value: 9s"}, nil, []string{
 			spec + `terminationGracePeriodSeconds: component "http": the grace period of 9s is too short: pre-stop hook 0s + floor 5s + finishing requests 1.3125s + stopping components 1.75s + reserve 2s = 10.0625s`}},
-		"the floor of the manifest does not fit": {[]string{"- {name: GRACE_PERIOD, value: 30s}", "- {name: PRE_STOP_DELAY, value: 25s}"}, nil, []string{
+		"the floor of the manifest does not fit": {[]string{"- {name: GRACE_PERIOD, value: 30s}", "- {name: SHUTDOWN_DELAY, value: 25s}"}, nil, []string{
 			spec + `terminationGracePeriodSeconds: component "http": the grace period of 30s is too short: pre-stop hook 0s + floor 25s + finishing requests 3s + stopping components 5s + reserve 2s = 35s`}},
 		"no floor": {[]string{"PeriodSeconds: 30", "PeriodSeconds: 6", "- {name: GRACE_PERIOD, value: 30s}",
-			"- {name: GRACE_PERIOD, value: 6s}\n            - {name: PRE_STOP_DELAY, value: 0s}"}, nil, nil},
+			"- {name: GRACE_PERIOD, value: 6s}\n            - {name: SHUTDOWN_DELAY, value: 0s}"}, nil, nil},
 		"a probe's own": {[]string{"path: /livez}", "path: /livez}\n            terminationGracePeriodSeconds: 5"}, nil, []string{
 			spec + "containers[0].livenessProbe.terminationGracePeriodSeconds: shorter than the 30s that the program takes (GRACE_PERIOD)"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Setenv("GRACE_PERIOD", "1s") // of the caller, and nobody's business
-			t.Setenv("PRE_STOP_DELAY", "1h")
+			t.Setenv("SHUTDOWN_DELAY", "1h")
 			app := newApp()
 			if tt.app != nil {
 				tt.app(app)

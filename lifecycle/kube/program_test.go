@@ -78,7 +78,7 @@ func TestCheckApp(t *testing.T) {
 			spec + `terminationGracePeriodSeconds: component "http": the grace period of 30s is too short: pre-stop hook 0s + floor 25s + finishing requests 3s + stopping components 5s + reserve 2s = 35s`}},
 		"the floors of two": {func(a *lifecycle.App) {
 			a.Components = append(a.Components, lifecycle.HTTP("admin", &http.Server{Addr: ":8082"}))
-		}, []string{"- {name: GRACE_PERIOD, value: 30s}", "- {name: PRE_STOP_DELAY, value: 25s}"}, []string{
+		}, []string{"- {name: GRACE_PERIOD, value: 30s}", "- {name: SHUTDOWN_DELAY, value: 25s}"}, []string{
 			spec + `terminationGracePeriodSeconds: component "http": the grace period of 30s is too short: pre-stop hook 0s + floor 25s + finishing requests 3s + stopping components 5s + reserve 2s = 35s; ` +
 				`component "admin": the grace period of 30s is too short: pre-stop hook 0s + floor 25s + finishing requests 3s + stopping components 5s + reserve 2s = 35s`}},
 		"no floor": {func(a *lifecycle.App) { a.Floor = -1 }, []string{"PeriodSeconds: 30", "PeriodSeconds: 6", "value: 30s", "value: 6s"}, nil},
@@ -171,9 +171,9 @@ func TestStanzaHasNoFault(t *testing.T) {
 		app func(*lifecycle.App)
 	}{
 		"default":               {nil, func(*lifecycle.App) {}},
-		"environment":           {map[string]string{"GRACE_PERIOD": "45.5s", "PRE_STOP_DELAY": "20s"}, func(*lifecycle.App) {}},
-		"no floor":              {map[string]string{"GRACE_PERIOD": "6s", "PRE_STOP_DELAY": "0"}, func(*lifecycle.App) {}},
-		"fields":                {map[string]string{"GRACE_PERIOD": "1h", "PRE_STOP_DELAY": "2h"}, func(a *lifecycle.App) { a.GracePeriod, a.Floor = time.Minute, 10*time.Second }},
+		"environment":           {map[string]string{"GRACE_PERIOD": "45.5s", "SHUTDOWN_DELAY": "20s"}, func(*lifecycle.App) {}},
+		"no floor":              {map[string]string{"GRACE_PERIOD": "6s", "SHUTDOWN_DELAY": "0"}, func(*lifecycle.App) {}},
+		"fields":                {map[string]string{"GRACE_PERIOD": "1h", "SHUTDOWN_DELAY": "2h"}, func(a *lifecycle.App) { a.GracePeriod, a.Floor = time.Minute, 10*time.Second }},
 		"a floor of its own":    {map[string]string{"GRACE_PERIOD": "1m"}, func(a *lifecycle.App) { a.Floor = 40 * time.Second }},
 		"a sleep":               {nil, func(a *lifecycle.App) { a.PreStop = 1500 * time.Millisecond }},
 		"a token":               {nil, func(a *lifecycle.App) { a.PreStopToken = `"odd": {a} #<'\` }},

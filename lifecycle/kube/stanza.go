@@ -28,7 +28,7 @@ const (
 // Deployment whose container has the name that is given (kubectl patch deployment
 // NAME --patch-file FILE): the grace period, the three probes, and the pre-stop hook
 // that PreStop or PreStopToken speaks of, with the token in it. The times are those
-// that App.Plan says, with GRACE_PERIOD and PRE_STOP_DELAY of this process, and the
+// that App.Plan says, with GRACE_PERIOD and SHUTDOWN_DELAY of this process, and the
 // floor of a program inside Kubernetes. [Check] finds no fault in it.
 //
 // It is an error if the App cannot run, which then wraps [lifecycle.ErrConfig], and
@@ -78,7 +78,7 @@ func (p *program) inKubernetes() (lifecycle.Plan, error) {
 		return own, err
 	}
 	floor := cmp.Or(p.app.Floor, drain.DefaultFloor)
-	if s := os.Getenv("PRE_STOP_DELAY"); p.app.Floor == 0 && s != "" {
+	if s := os.Getenv("SHUTDOWN_DELAY"); p.app.Floor == 0 && s != "" {
 		floor, _ = time.ParseDuration(s) // that it is one, Plan has found
 	}
 	return p.plan(own.GracePeriod, own.PreStop, floor)
@@ -92,7 +92,7 @@ func comment(b *strings.Builder, plan lifecycle.Plan) {
 
 // environment writes the variables that the program reads, if it does.
 func environment(b *strings.Builder, app *lifecycle.App, plan lifecycle.Plan) {
-	delay := os.Getenv("PRE_STOP_DELAY")
+	delay := os.Getenv("SHUTDOWN_DELAY")
 	if app.Floor != 0 {
 		delay = ""
 	}
@@ -104,7 +104,7 @@ func environment(b *strings.Builder, app *lifecycle.App, plan lifecycle.Plan) {
 		fmt.Fprintf(b, "            - name: GRACE_PERIOD\n              value: %s\n", quote(plan.GracePeriod.String()))
 	}
 	if delay != "" {
-		fmt.Fprintf(b, "            - name: PRE_STOP_DELAY\n              value: %s\n", quote(delay))
+		fmt.Fprintf(b, "            - name: SHUTDOWN_DELAY\n              value: %s\n", quote(delay))
 	}
 }
 

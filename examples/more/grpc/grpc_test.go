@@ -55,7 +55,7 @@ const serving, notServing = healthgrpc.HealthCheckResponse_SERVING, healthgrpc.H
 // are served and told the same.
 func TestHealthIsRedBeforeAnythingElse(t *testing.T) {
 	both(t, func(t *testing.T, env []string, dial func(string) *grpc.ClientConn) {
-		p := lameduck.start(t, append(env, "PRE_STOP_DELAY=2s", "GRACE_PERIOD=20s")...)
+		p := lameduck.start(t, append(env, "SHUTDOWN_DELAY=2s", "GRACE_PERIOD=20s")...)
 		require.Eventually(t, func() bool { return p.Get(p.Probe, "/readyz") == 200 }, 10*time.Second, 5*time.Millisecond)
 		check := func() healthgrpc.HealthCheckResponse_ServingStatus {
 			answer, err := healthgrpc.NewHealthClient(dial(p.Addr)).Check(t.Context(), new(healthgrpc.HealthCheckRequest))
@@ -114,7 +114,7 @@ func TestHealthIsRedBeforeAnythingElse(t *testing.T) {
 func TestEndlessStreamsAreToldAtInstantsOfTheirOwn(t *testing.T) {
 	both(t, func(t *testing.T, env []string, dial func(string) *grpc.ClientConn) {
 		const clients, floor = 50, 2 * time.Second
-		p := lameduck.start(t, append(env, "PRE_STOP_DELAY="+floor.String(), "GRACE_PERIOD=20s")...)
+		p := lameduck.start(t, append(env, "SHUTDOWN_DELAY="+floor.String(), "GRACE_PERIOD=20s")...)
 		var ended [clients]time.Time
 		var streams, begun sync.WaitGroup
 		for i := range clients {

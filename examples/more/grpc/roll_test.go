@@ -83,7 +83,7 @@ func terminations(t *testing.T, def int) int {
 func roll(t *testing.T, s strategy, secure bool, n int, patience time.Duration) *result {
 	t.Helper()
 	calls := filepath.Join(t.TempDir(), "calls")
-	env := []string{callsEnv + "=" + calls, "PRE_STOP_DELAY=" + propagation.String(), "GRACE_PERIOD=20s"}
+	env := []string{callsEnv + "=" + calls, "SHUTDOWN_DELAY=" + propagation.String(), "GRACE_PERIOD=20s"}
 	var creds credentials.TransportCredentials
 	if secure {
 		env = append(env, certificate(t)...)

@@ -57,7 +57,7 @@ var services = []service{
 }
 
 func floor(d string) []string {
-	return []string{"PRE_STOP_DELAY=" + d, "GRACE_PERIOD=30s"}
+	return []string{"SHUTDOWN_DELAY=" + d, "GRACE_PERIOD=30s"}
 }
 
 // A shop builds the programs, each once, into its directory.
