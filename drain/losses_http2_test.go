@@ -24,6 +24,9 @@ var http2Modes = []string{modeDrain, modeShutdown, modeSleep, modeCloseHeader}
 func http2Loads(proto string) []lossLoad {
 	var loads []lossLoad
 	for _, c := range []struct{ streams, clients int }{{1, 30}, {4, 30}, {100, 3}} {
+		if c.streams == 4 && raced() && os.Getenv(terminationsEnv) == "" {
+			continue // between the two others, and a third of the time
+		}
 		loads = append(loads, lossLoad{draintest.Kind{
 			Name:      fmt.Sprintf("%s, %d × %d streams", proto, c.clients, c.streams),
 			Proto:     proto,
