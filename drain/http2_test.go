@@ -274,11 +274,11 @@ func TestHTTP2NewcomersAreToldOnceTheWindowIsClosed(t *testing.T) {
 		r := start(&drain.Server{Floor: 2 * time.Second, Quiet: -1}, ok)
 		c := dial(r).http2("")
 		synctest.Wait()
-		time.AfterFunc(999*time.Millisecond, func() {
+		time.AfterFunc(1001*time.Millisecond, func() {
 			synctest.Wait()
 			assert.Equal(t, []uint32{highestStream}, c.goAways(), "in the first half of the time to be spread over")
 			n := dial(r).http2("")
-			time.Sleep(time.Second)
+			time.Sleep(998 * time.Millisecond)
 			n.get(1)
 			synctest.Wait()
 			assert.Empty(t, n.goAways())
