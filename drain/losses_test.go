@@ -52,6 +52,7 @@ const (
 	rollGap = 700 * time.Millisecond
 
 	clockTick = 20 * time.Millisecond
+	clockLate = 500 * time.Millisecond
 
 	lossesFloor = 5 * time.Second
 	// lossesGrace is the 30 s that Kubernetes gives, less a reserve.
@@ -144,8 +145,7 @@ func raced() bool {
 }
 
 // watchClock returns a function that returns by how much this process was late
-// at most. Clients that get no time dial and write too late, and then lose what
-// no server could have served.
+// at most.
 func watchClock() (stop func() time.Duration) {
 	done, worst := make(chan struct{}), make(chan time.Duration)
 	go func() {
@@ -272,7 +272,7 @@ func checkLosses(t *testing.T, cells []*cell, late time.Duration) {
 	for _, c := range cells {
 		switch {
 		case c.mode == modeDrain:
-			c.check(t, cells)
+			c.check(t, cells, late)
 		case c.report.Lost() == 0:
 			t.Logf("%v: lost nothing in %d terminations", c, len(c.report.Exits))
 		}
@@ -282,8 +282,9 @@ func checkLosses(t *testing.T, cells []*cell, late time.Duration) {
 // check checks that c loses nothing where others lose, because a zero means
 // nothing otherwise, and that it is gone within a second of its floor when
 // propagation is shorter. Sleeping for as long shows what the machine takes on top:
-// on a busy one it is part of a second until a process has ended.
-func (c *cell) check(t *testing.T, all []*cell) {
+// on a busy one it is part of a second until a process has ended. Where processes did
+// not run for longer than that the time of the exit says nothing; what is lost does.
+func (c *cell) check(t *testing.T, all []*cell, late time.Duration) {
 	lost, limit := 0, c.load.floor
 	for _, o := range all {
 		if o == c || o.load.kind.Name != c.load.kind.Name || o.propagation != c.propagation {
@@ -296,6 +297,10 @@ func (c *cell) check(t *testing.T, all []*cell) {
 	}
 	assert.Zero(t, c.report.Lost(), c)
 	assert.NotZero(t, lost, "%v: no baseline loses anything, so this test tests nothing", c)
+	if late > clockLate {
+		t.Logf("%v: the time to the exit is not judged", c)
+		return
+	}
 	if c.load.kind.Proto != "" && raced() {
 		return // it takes the race detector seconds to shake so many hands
 	}

@@ -31,7 +31,7 @@ type KindReport struct {
 	Reset     int // a RST, at the dial or later; in HTTP/2 a RST_STREAM too
 	Closed    int // the stream ended before the first byte of an answer
 	GoAway    int // the same after a GOAWAY, or one that leaves the request out
-	Timeout   int // no complete answer within 10 s, or no connection within 3 s
+	Timeout   int // no complete answer within 10 s, or no connection within 3 s, in which this process ran
 	Status    int // a complete answer that is not a 2xx
 	Truncated int // an answer that ends early
 	Other     int // anything else

@@ -69,15 +69,13 @@ func TestOutputIsWrittenByOneAtATime(t *testing.T) {
 	assert.Contains(t, b.String(), "line\n")
 }
 
+// A Roll that waited for it would take longer than the test may.
 func TestOrphanWithTheOutputOpenIsNotWaitedFor(t *testing.T) {
 	c := self("drains")
-	c.Command = []string{"/bin/sh", "-c", "sleep 20 & exec " + os.Args[0]}
-	c.ExitTimeout = 10 * time.Second
-	t0 := time.Now()
+	c.Command = []string{"/bin/sh", "-c", "sleep 36000 & exec " + os.Args[0]}
 	report, err := draintest.Roll(t.Context(), c)
 	require.NoError(t, err)
 	assert.Zero(t, report.Lost(), "%s", report)
-	assert.Less(t, time.Since(t0), 10*time.Second)
 }
 
 // A shell ends by SIGTERM and leaves its server running.
@@ -97,22 +95,24 @@ func TestServerOfAWrapperIsKilled(t *testing.T) {
 				conn.Close()
 			}
 			return err != nil
-		}, 5*time.Second, 10*time.Millisecond, "a server is left behind")
+		}, time.Minute, 10*time.Millisecond, "a server is left behind")
 	}
 }
 
 func TestEndOfContextDoesNotWaitForRequestsThatHang(t *testing.T) {
 	c := config
 	c.Settle = time.Hour
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
 	c.Serve = func(ctx context.Context, l net.Listener) error {
-		go (&http.Server{Handler: http.HandlerFunc(hang)}).Serve(l)
+		go (&http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			cancel()
+			hang(w, r)
+		})}).Serve(l)
 		<-ctx.Done()
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
-	defer cancel()
-	t0 := time.Now()
-	_, err := draintest.Roll(ctx, c)
-	assert.ErrorIs(t, err, context.DeadlineExceeded)
-	assert.Less(t, time.Since(t0), 5*time.Second)
+	report, err := draintest.Roll(ctx, c)
+	assert.ErrorIs(t, err, context.Canceled)
+	assert.Zero(t, report.Total().Timeout)
 }

@@ -4,7 +4,6 @@
 package main
 
 import (
-	"context"
 	"slices"
 	"testing"
 	"time"
@@ -16,8 +15,7 @@ import (
 // TestReplicaTellsItsInstants: those of lifecycle's events, at the times that are
 // theirs, between what its parent sees.
 func TestReplicaTellsItsInstants(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
-	defer cancel()
+	ctx := t.Context()
 	p, err := launch(ctx, config{}, lameduck, "replica 1", time.Now())
 	require.NoError(t, err)
 	_, err = p.terminate(ctx)

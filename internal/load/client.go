@@ -18,7 +18,7 @@ import (
 )
 
 const (
-	dialTimeout    = 3 * time.Second
+	dialTimeout    = 3 * time.Second // these two are what a patience is given
 	requestTimeout = 10 * time.Second
 	// lossPause keeps a client from spinning while everything is refused, and
 	// so from inflating the count.
@@ -107,23 +107,26 @@ func (c *Client) send(ctx context.Context, r *Result) {
 	}
 	r.Local, r.Reused = c.conn.LocalAddr().String(), c.reused
 	c.reused = true
-	c.conn.SetDeadline(time.Now().Add(c.timeout))
+	conn := c.conn
+	p := lose(c.timeout, func() { conn.SetDeadline(time.Unix(1, 0)) })
+	defer p.stop()
 	if _, err := c.conn.Write(c.request(r.ID)); err != nil {
 		r.Cause, r.Err = classify(err, false), fmt.Errorf("write: %w", err)
 		c.drop()
 		return
 	}
 	keep := c.receive(r)
-	if !keep || c.Kind.NewConn {
+	if !p.stop() || !keep || c.Kind.NewConn {
 		c.drop()
 	}
 }
 
 func (c *Client) dial(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	p := lose(dialTimeout, cancel)
 	conn, err := c.Dial(ctx)
-	if err != nil {
+	if err = p.judge(err); err != nil {
 		return fmt.Errorf("dial: %w", err)
 	}
 	c.conn, c.br, c.reused = conn, bufio.NewReader(conn), false

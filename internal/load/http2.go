@@ -110,8 +110,9 @@ func (h *http2Client) retire(conn *http2Conn) {
 
 func (h *http2Client) dial(ctx context.Context, conn *http2Conn) {
 	defer close(conn.ready)
-	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	p := lose(dialTimeout, cancel)
 	// A transport of its own: it dials once, pools nothing and sends nothing.
 	t := &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
@@ -128,7 +129,7 @@ func (h *http2Client) dial(ctx context.Context, conn *http2Conn) {
 	t.Protocols.SetHTTP2(h.Kind.Proto == "h2")
 	t.Protocols.SetUnencryptedHTTP2(h.Kind.Proto == "h2c")
 	conn.ClientConn, conn.err = t.NewClientConn(ctx, h.scheme(), "localhost:0")
-	if conn.err != nil {
+	if conn.err = p.judge(conn.err); conn.err != nil {
 		conn.err = fmt.Errorf("dial: %w", conn.err)
 		h.retire(conn)
 	}
@@ -151,8 +152,9 @@ func (h *http2Client) sendOn(ctx context.Context, conn *http2Conn, dialled bool,
 		r.Cause, r.Err = classify(conn.err, false), conn.err
 		return true
 	}
-	ctx, cancel := context.WithTimeout(ctx, h.timeout)
+	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	defer lose(h.timeout, cancel).stop()
 	var written atomic.Bool // the header, or a part of it
 	req, body := h.request(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{WroteHeaders: func() { written.Store(true) }}), r.ID)
 	resp, err := conn.RoundTrip(req)
@@ -161,6 +163,9 @@ func (h *http2Client) sendOn(ctx context.Context, conn *http2Conn, dialled bool,
 	} else {
 		r.Cause, r.Err = receiveHTTP2(resp, body)
 		r.Status, r.Server = resp.StatusCode, resp.Header.Get("Server-Id")
+	}
+	if r.Err != nil && ctx.Err() != nil {
+		r.Cause = Timeout
 	}
 	if body != nil {
 		select {

@@ -28,7 +28,7 @@ import (
 
 const (
 	oneWay = 20 * time.Millisecond
-	limit  = 30 * time.Second // after which a test that waits has failed
+	limit  = time.Minute // after which a test that waits has failed
 
 	childEnv = "NETLAB_TEST_CHILD"
 )
