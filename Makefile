@@ -9,6 +9,8 @@
 # make fuzz      every Fuzz function, half a second each
 # make long      200 terminations of examples/chi, and 100 of examples/more/grpc
 # make soak      rolling updates for ten minutes: nothing is lost, nothing grows
+# make slow      the tests on a fifth of a machine, and on one that stands still for 3 s at a time;
+#                takes root
 # make losses    200 terminations in each cell of the table of losses; an hour
 # make dataplane replicas end behind nftables, HAProxy, nginx and Caddy; takes root
 # make demo      the main job: a rolling update that loses nothing
@@ -20,7 +22,7 @@ STATICCHECK = go tool -modfile=internal/tools/go.mod staticcheck
 # Those of internal/bench/peers that compile fast. CI leaves out the others.
 LIGHT = ./work ./lameduck ./nethttp ./ory ./oklogrun ./fx ./prestop
 
-.PHONY: all lint test fuzz bench evidence peers long soak losses dataplane demo api fmt
+.PHONY: all lint test fuzz bench evidence peers long soak slow losses dataplane demo api fmt
 
 all: lint test
 
@@ -72,6 +74,11 @@ long:
 
 soak:
 	go run ./internal/soak -for 10m
+
+slow:
+	go run ./internal/slow -p 3 -run 20ms -stop 80ms ./...
+	go run ./internal/slow -p 3 -run 4700ms -stop 3s ./...
+	cd examples/more && go run ../../internal/slow -p 3 -run 20ms -stop 80ms ./... && go run ../../internal/slow -p 3 -run 4700ms -stop 3s ./...
 
 dataplane:
 	internal/dataplane/run
