@@ -101,6 +101,88 @@ func TestHangsOfEverySort(t *testing.T) {
 	})
 }
 
+func TestHangCostsOneGoroutine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		r.ready("cache", pass)
+		r.run()
+		require.Zero(t, goroutines())
+		release := make(chan struct{})
+		var calls atomic.Int32
+		r.ready("db", func(context.Context) error { calls.Add(1); <-release; return nil })
+		time.Sleep(probes.DefaultTimeout)
+		assert.Equal(t, "503 not ready: db\n", get(r.ReadyHandler()))
+		time.Sleep(forLong)
+		synctest.Wait()
+		assert.Equal(t, 1, goroutines())
+		assert.EqualValues(t, 1, calls.Load())
+		assert.Equal(t, "503 not ready: db\n", r.readyz())
+		assert.Equal(t, okBody, r.live())
+		r.ready("late", pass)
+		assert.Equal(t, "503 not ready: db\n", r.readyz(), "nor does it keep others from being added and run")
+
+		assert.Zero(t, r.end(), "nor Run from returning")
+		close(release)
+	})
+}
+
+func TestHangThenRecovery(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		release := make(chan struct{})
+		r.ready("db", func(context.Context) error { <-release; return nil })
+		r.run()
+		time.Sleep(forLong)
+		close(release)
+		assert.Equal(t, "503 not ready: db\n", r.readyz())
+		time.Sleep(probes.DefaultInterval)
+		assert.Equal(t, okBody, r.readyz())
+		assert.Equal(t, "level=WARN msg=\"probes: check is failing\" check=db probe=readiness took=1s error=\"timed out after 1s\"\n"+
+			"level=INFO msg=\"probes: check has recovered\" check=db probe=readiness took=0s\n", r.log())
+		r.end()
+	})
+}
+
+func TestRunWaitsForChecksThatReturn(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		timeout time.Duration
+		takes   time.Duration // after its context has ended
+		want    time.Duration
+	}{
+		{"at once", forLong, 0, 0},
+		{"soon", forLong, 700 * time.Millisecond, 700 * time.Millisecond},
+		{"past its timeout", 400 * time.Millisecond, forLong, 400 * time.Millisecond},
+		{"too late", forLong, forLong, probes.DefaultTimeout},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t)
+				require.NoError(t, r.AddReadiness(probes.Check{Name: "db", Timeout: tt.timeout, Func: func(ctx context.Context) error {
+					<-ctx.Done()
+					time.Sleep(tt.takes)
+					return ctx.Err()
+				}}))
+				r.run()
+				assert.Equal(t, tt.want, r.end())
+				assert.Empty(t, r.log(), "being told to stop is not a failure")
+				time.Sleep(tt.takes)
+			})
+		})
+	}
+
+	t.Run("a context that has ended", func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		r := new(probes.Registry)
+		require.NoError(t, r.AddReadiness(probes.Check{Name: "db", Func: func(context.Context) error {
+			t.Error("called")
+			return nil
+		}}))
+		assert.NoError(t, r.Run(ctx))
+	})
+}
+
 // answerTo returns an answer's status and body.
 func answerTo(h http.Handler, target string) string {
 	w := request(h, http.MethodGet, target)

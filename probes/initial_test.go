@@ -147,3 +147,57 @@ func TestInitialStateAfterASkip(t *testing.T) {
 		})
 	})
 }
+
+func TestInitiallyPassing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		var db service
+		db.down.Store(true)
+		c := db.check("db")
+		c.InitiallyPassing = true
+		require.NoError(t, r.AddReadiness(c))
+		assert.Equal(t, okBody, r.readyz())
+		time.Sleep(probes.DefaultInterval + probes.DefaultTimeout - 1)
+		assert.Equal(t, okBody, r.readyz())
+		time.Sleep(time.Nanosecond)
+		assert.Equal(t, "503 not ready: db\n", r.readyz(), "nobody has run it")
+		r.run()
+		assert.Equal(t, "503 not ready: db\n", r.readyz())
+		r.end()
+	})
+}
+
+func TestInitiallyPassingAndHanging(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		require.NoError(t, r.AddReadiness(probes.Check{Name: "db", InitiallyPassing: true, Func: func(context.Context) error {
+			time.Sleep(forLong)
+			return nil
+		}}))
+		r.run()
+		time.Sleep(probes.DefaultTimeout / 2)
+		r.stop() // so that only its age counts
+		time.Sleep(probes.DefaultTimeout/2 - 1)
+		assert.Equal(t, okBody, r.readyz())
+		time.Sleep(time.Nanosecond)
+		assert.Equal(t, "503 not ready: db\n", r.readyz())
+		r.end()
+		time.Sleep(forLong)
+	})
+
+	t.Run("for as long as a dependency may take", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			r := newRig(t)
+			require.NoError(t, r.AddReadiness(
+				probes.Check{Name: "db", Optional: true, Timeout: 20 * time.Second, Func: func(ctx context.Context) error { <-ctx.Done(); return nil }},
+				probes.Check{Name: "orders", InitiallyPassing: true, Func: pass, DependsOn: []string{"db"}},
+			))
+			r.run()
+			time.Sleep(20*time.Second - 1)
+			assert.Equal(t, "200 ok, degraded: db\n", r.readyz())
+			time.Sleep(time.Nanosecond)
+			assert.Equal(t, "503 not ready: db; skipped: orders\n", r.readyz())
+			r.end()
+		})
+	})
+}

@@ -5,7 +5,10 @@ package probes_test
 
 import (
 	"context"
+	"encoding/xml"
 	"errors"
+	"fmt"
+	"io"
 	"maps"
 	"net/http"
 	"net/http/httptest"
@@ -138,4 +141,62 @@ func TestHeadersOfThePage(t *testing.T) {
 			harmless(t, w.Body.String())
 		})
 	}
+}
+
+func TestPage(t *testing.T) {
+	sick(t, func(r *rig) {
+		require.NoError(t, r.AddReadiness(probes.Check{Name: `<script>"&'`, Func: fail, DependsOn: []string{"orders"}}))
+		w := request(r.Handler(), http.MethodGet, "/")
+		assert.Equal(t, http.StatusOK, w.Code, "a page for people, whatever it says")
+		assert.Equal(t, "default-src 'none'; style-src 'unsafe-inline'", w.Header().Get("Content-Security-Policy"))
+		got := w.Body.String()
+		for _, want := range []string{
+			"<h1>readiness: not ready: db; skipped: &lt;script&gt;&#34;&amp;&#39;, orders</h1>",
+			"<b class=passing>live</b>", "<b class=failing>not ready</b>", "<b class=passing>started</b>",
+			"<title>db: failing</title><rect class=failing", "<title>orders: skipped</title><rect class=skipped",
+			"<title>a/b c/é: passing</title><rect class=passing", "<title>cache: failing</title><rect class=degraded",
+			"connection refused (password=hunter2)", "skipped because of db", "<path d=",
+		} {
+			assert.Contains(t, got, want)
+		}
+		assert.NotContains(t, got, "<script")
+		assert.NotContains(t, got, "http:")
+		assert.Equal(t, 2, strings.Count(got, "<path d="), "an edge for each dependency")
+
+		w = httptest.NewRecorder()
+		r.ReadyHandler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/readyz?format=html", nil))
+		assert.Equal(t, http.StatusServiceUnavailable, w.Code)
+		assert.NotContains(t, w.Body.String(), "changed", "strangers do not see the history")
+	})
+}
+
+// The drawing is well-formed, and no box lies on another.
+func TestGraph(t *testing.T) {
+	r := new(probes.Registry)
+	var checks []probes.Check
+	for i := range 30 {
+		c := probes.Check{Name: fmt.Sprint(i), Func: pass}
+		for j := i / 2; j < i; j += 7 {
+			c.DependsOn = append(c.DependsOn, fmt.Sprint(j))
+		}
+		checks = append(checks, c)
+	}
+	require.NoError(t, r.AddReadiness(checks...))
+	got := request(r.Handler(), http.MethodGet, "/").Body.String()
+	svg := got[strings.Index(got, "<svg") : strings.Index(got, "</svg>")+len("</svg>")]
+	d := xml.NewDecoder(strings.NewReader(svg))
+	d.Strict = false
+	places := make(map[string]bool)
+	for {
+		token, err := d.Token()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		require.NoError(t, err)
+		if e, ok := token.(xml.StartElement); ok && e.Name.Local == "g" {
+			assert.False(t, places[e.Attr[0].Value], e.Attr[0].Value)
+			places[e.Attr[0].Value] = true
+		}
+	}
+	assert.Len(t, places, 30)
 }
