@@ -82,7 +82,7 @@ const (
 	hijacked                  // a handler has taken it over
 	ofGRPC                    // a gRPC server serves it; does not change
 	shut                      // Close of what was accepted has been called, while draining
-	broken                    // SetReadDeadline has panicked
+	broken                    // SetReadDeadline has panicked, or has not returned
 )
 
 func (c *conn) is(f flag) bool { return c.flags.Load()&uint32(f) != 0 }
@@ -201,7 +201,7 @@ func (c *conn) look() {
 	defer c.mu.Unlock()
 	if c.is(expiring) {
 		c.set(looking)
-		c.Conn.SetReadDeadline(time.Now().Add(lookWait))
+		c.noted("SetReadDeadline", func() { c.Conn.SetReadDeadline(time.Now().Add(lookWait)) })
 	}
 }
 
@@ -230,7 +230,7 @@ func (c *conn) revive() {
 	}
 	for {
 		want := c.deadline.Load()
-		c.Conn.SetReadDeadline(c.srv.deadlineAt(want))
+		c.noted("SetReadDeadline", func() { c.Conn.SetReadDeadline(c.srv.deadlineAt(want)) })
 		if c.deadline.Load() == want { // a handler may have set another meanwhile
 			return
 		}
@@ -257,8 +257,15 @@ func (c *conn) expireLocked(reads uint32) bool {
 		c.unset(expiring)
 		return false
 	}
-	if !c.contain("SetReadDeadline", func() { c.Conn.SetReadDeadline(time.Unix(1, 0)) }) {
-		c.set(broken)
+	c.set(broken)
+	returned, hangs := c.briefly("SetReadDeadline", func() {
+		c.Conn.SetReadDeadline(time.Unix(1, 0))
+		if !c.is(expiring) { // it has hung, and this comes too late
+			c.Conn.SetReadDeadline(c.srv.deadlineAt(c.deadline.Load()))
+		}
+		c.unset(broken)
+	})
+	if !returned && !hangs {
 		c.srv.apart(fmt.Sprintf("the end of the connection %T", c.given()), func() { c.Close() }) // Read cannot be asked
 	}
 	return true

@@ -27,7 +27,7 @@ func pair(t *testing.T) (*conn, net.Conn) {
 	nc, err := l.Accept()
 	require.NoError(t, err)
 	t.Cleanup(func() { client.Close(); nc.Close() })
-	srv := new(Server)
+	srv := &Server{patience: time.Minute} // as if it drained
 	srv.setup()
 	return srv.track(nc, false), client
 }

@@ -139,8 +139,9 @@ func (s *Server) describe(r request, now int64) string {
 		age, more = now-s.t0, "more than "
 	}
 	if s.route != nil {
-		var pattern string
-		s.contain("Route", func() { pattern = s.route(&http.Request{Method: r.method, URL: &url.URL{Path: r.path}}) })
+		pattern, _ := briefly(s, "Route", func() string {
+			return s.route(&http.Request{Method: r.method, URL: &url.URL{Path: r.path}})
+		})
 		if pattern != "" && pattern != r.path {
 			what += " by route " + pattern
 		}

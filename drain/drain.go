@@ -42,28 +42,59 @@ const (
 // The error is nil when nothing was cut. Otherwise it wraps ErrCut and names
 // what was cut, ten things at most; the report has them all. A Close of the program's
 // own listener or connection that has not returned counts as cut and is named by the
-// type, and holds Drain no longer than its deadline. A panic in one, in another of their
+// type, and holds Drain no longer than its deadline. So does a listener's SetDeadline, a
+// connection's SetReadDeadline or RemoteAddr, or Route. A panic in one, in another of their
 // methods that Drain calls, or in GRPC's GracefulStop or Stop is an error, too, and keeps
-// nothing else from being closed. What hangs in another of their methods may hold Drain.
+// nothing else from being closed. What hangs in another of their methods may keep the
+// rest from being closed: Drain then returns a quarter of a second after its deadline
+// all the same, with a report that lacks the times, and its own work is left running.
 // A call after the first one waits for the first one's result, or returns its own
 // context's error if that ends earlier. Drain without Serve returns at once.
 func (s *Server) Drain(ctx context.Context) (Report, error) {
 	s.setup()
-	if s.first() {
-		s.report, s.drainErr = s.run(ctx)
-		close(s.drained)
+	first := s.first()
+	if first {
+		go func() { s.settle(s.run(ctx)) }()
 	}
 	select {
 	case <-s.drained:
 		return s.report, s.drainErr
 	case <-ctx.Done():
 	}
-	select {
-	case <-s.drained: // both: the result is worth more
-		return s.report, s.drainErr
-	default:
+	switch {
+	case first && !within(patience, s.drained): // the run ends at its deadline, unless it hangs
+		s.settle(s.leaveBehind())
+	case !first && !within(0, s.drained): // both: the result is worth more
 		return Report{}, ctx.Err()
 	}
+	<-s.drained
+	return s.report, s.drainErr
+}
+
+// settle makes the result that of Drain, unless there is one.
+func (s *Server) settle(r Report, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	select {
+	case <-s.drained:
+	default:
+		s.report, s.drainErr = r, err
+		close(s.drained)
+	}
+}
+
+// leaveBehind returns what there is to say of a run that hangs in something of the
+// program's, under a lock perhaps, and is left to itself.
+func (s *Server) leaveBehind() (Report, error) {
+	if s.GRPC == nil { // which takes the locks of its connections
+		s.cancelRequests()
+	}
+	var r Report
+	s.counters.fill(&r)
+	if r.Cut = s.hanging(); len(r.Cut) == 0 {
+		r.Cut = []string{"something that Drain has called, which has not returned"}
+	}
+	return r, s.faulty(cutError(r.Cut))
 }
 
 // first reports whether this is the first call of Drain.

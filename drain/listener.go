@@ -107,9 +107,9 @@ func (l *listener) close(inner net.Listener) error {
 	return l.srv.close("listener", inner)
 }
 
-// contain is the server's, for a method of the listener.
-func (l *listener) contain(method string, f func()) (returned bool) {
-	return l.srv.contain(fmt.Sprintf("%s of the listener %T", method, l.given), f)
+// name names a method of the listener.
+func (l *listener) name(method string) string {
+	return fmt.Sprintf("%s of the listener %T", method, l.given)
 }
 
 // admit takes over a connection that was accepted, unless it is too late: nobody
@@ -197,7 +197,7 @@ func (l *listener) acceptLast(inner net.Listener, wait time.Duration, empty *int
 // accept is Accept of a listener that is to be closed.
 func (l *listener) accept(inner net.Listener) (c net.Conn, err error) {
 	err = errListenerDrained
-	l.contain("Accept", func() { c, err = inner.Accept() })
+	l.srv.contain(l.name("Accept"), func() { c, err = inner.Accept() })
 	return c, err
 }
 
@@ -231,9 +231,13 @@ func (l *listener) startClosing(wait time.Duration) {
 // setDeadline reports whether it has set the deadline of Accept.
 func (l *listener) setDeadline(inner net.Listener, t time.Time) (set bool) {
 	d, ok := inner.(deadliner)
-	if ok {
-		l.contain("SetDeadline", func() { set = d.SetDeadline(t) == nil })
+	if !ok {
+		return false
 	}
+	if plain(inner) {
+		return d.SetDeadline(t) == nil
+	}
+	set, _ = briefly(l.srv, l.name("SetDeadline"), func() bool { return d.SetDeadline(t) == nil })
 	return set
 }
 

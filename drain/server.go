@@ -153,6 +153,7 @@ type Server struct {
 	floor         time.Duration
 	spread        time.Duration
 	patience      time.Duration
+	hung          atomic.Int32 // how often a name or an answer of the program's has not come
 	shutdownBegun bool         // HTTP.Shutdown was called; Drain's goroutine only
 	closedAt      int64        // the clock when the listeners were closed; Drain's goroutine only
 	epoch         time.Time    // what clock counts from; set by setup

@@ -10,6 +10,8 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+
+	"github.com/lameduck-go/lameduck/drain"
 )
 
 // RunOn is Run with a probe listener of the caller's own.
@@ -19,6 +21,16 @@ func RunOn(ctx context.Context, a *App, listen func(ctx context.Context, network
 		return err
 	}
 	p.listenProbes = listen
+	return p.run(ctx)
+}
+
+// RunDrainingBy is Run with another function in the place of the Drain of the servers.
+func RunDrainingBy(ctx context.Context, a *App, drain func(*drain.Server, context.Context) (drain.Report, error)) error {
+	p, err := newProcess(a)
+	if err != nil {
+		return err
+	}
+	p.drainServerBy = drain
 	return p.run(ctx)
 }
 

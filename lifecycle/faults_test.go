@@ -238,6 +238,16 @@ var faults = []fault{
 
 	{"drain", "a server's listener panics when it is closed", func(f *faultyApp) { f.close(f.panic) }, 1, 2 * s, "drain guilty: drain: Close of the listener lifecycle_test.closer panicked: odd"},
 	{"drain", "a server's listener hangs when it is closed", func(f *faultyApp) { f.close(f.hang) }, 4, 27*s + s/2, "drain guilty: not done by its deadline: drain: cut at the deadline: Close of the listener lifecycle_test.closer, which has not returned"},
+	{"drain", "a server's connection hangs when it is to end", func(f *faultyApp) {
+		f.connect(oddConn{setReadDeadline: func() { f.hang(context.Background()) }}, func(http.ResponseWriter, *http.Request) {})
+	}, 4, 25 * s, "SetReadDeadline of the connection lifecycle_test.oddConn, which has not returned"},
+	{"drain", "a server's connection hangs when it is named", func(f *faultyApp) {
+		f.connect(oddConn{fromWhom: func() { f.hang(context.Background()) }}, f.hijack)
+	}, 4, 25 * s, "RemoteAddr of the connection lifecycle_test.oddConn, which has not returned"},
+	{"drain", "a server's route hangs", func(f *faultyApp) {
+		f.serve(func(http.ResponseWriter, *http.Request) { f.hang(context.Background()) })
+		f.guilty.Server.Route = func(*http.Request) string { f.hang(context.Background()); return "" }
+	}, 4, 25 * s, "Route, which has not returned"},
 
 	{"drain", "a worker's drain returns an error", func(f *faultyApp) { f.guilty.Drain = f.fail }, 1, 4 * s, "drain guilty: broken"},
 	{"drain", "a worker's drain panics", func(f *faultyApp) { f.guilty.Drain = f.panic }, 1, 4 * s, "drain guilty: panic: odd"},

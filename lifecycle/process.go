@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/lameduck-go/lameduck/drain"
 	"github.com/lameduck-go/lameduck/probes"
 )
 
@@ -29,7 +30,8 @@ type process struct {
 	parts     []*part
 	flushing  *part // stands for App.Flush, and is none of the parts
 
-	listenProbes func(ctx context.Context, network, address string) (net.Listener, error)
+	listenProbes  func(ctx context.Context, network, address string) (net.Listener, error)
+	drainServerBy func(*drain.Server, context.Context) (drain.Report, error)
 
 	// ended receives the first part whose Run returns; its buffer is as large
 	// as the number of parts, so that none of them waits.
@@ -73,7 +75,8 @@ func prepare(a *App) (*process, error) {
 		ended:    make(chan *part, len(a.Components)),
 		overdue:  make(chan struct{}),
 
-		listenProbes: new(net.ListenConfig).Listen,
+		listenProbes:  new(net.ListenConfig).Listen,
+		drainServerBy: (*drain.Server).Drain,
 	}
 	logger := a.Logger
 	if logger == nil {

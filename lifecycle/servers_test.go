@@ -142,12 +142,9 @@ func TestDrainThatIsLateIsReported(t *testing.T) {
 		release := make(chan struct{})
 		defer close(release)
 		l := memnet.Listen()
-		until, cancel := context.WithTimeout(t.Context(), time.Minute+24*time.Second)
-		defer cancel()
 		d := newDiary()
 		web := lifecycle.HTTP("web", &http.Server{Handler: http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-release })}, "db")
 		web.Listen = func(context.Context) (net.Listener, error) { return l, nil }
-		web.Server.Route = func(*http.Request) string { <-until.Done(); return "" } // is asked at the cut
 		a, log := app(d.component("db"), web)
 		a.Components = append(a.Components, lifecycle.Component{Name: "client", Start: func(ctx context.Context) error {
 			nc, err := l.Dial(ctx)
@@ -157,7 +154,12 @@ func TestDrainThatIsLateIsReported(t *testing.T) {
 			}
 			return err
 		}})
-		err := runFor(t, a, time.Minute)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		err := lifecycle.RunDrainingBy(ctx, a, func(s *drain.Server, ctx context.Context) (drain.Report, error) {
+			defer time.Sleep(time.Second)
+			return s.Drain(ctx)
+		})
 		require.ErrorIs(t, err, lifecycle.ErrDeadline)
 		assert.ErrorContains(t, err, "drain web: not done by its deadline: drain: cut at the deadline: GET /slow")
 		assert.Contains(t, log.String(), "drain of a component that was left behind is over")

@@ -160,7 +160,7 @@ func (p *process) drainServer(ctx context.Context, part *part, share time.Durati
 	over := make(chan struct{})
 	done := part.spawn(ctx, "drain", func(ctx context.Context) (err error) {
 		defer close(over)
-		report, err = part.Server.Drain(ctx)
+		report, err = p.drainServerBy(part.Server, ctx)
 		return err
 	})
 	select {
