@@ -32,7 +32,7 @@ type PhaseReport struct {
 	Name  string        `json:"name"`     // as in [Plan.Phases]
 	Took  time.Duration `json:"took_ns"`  // by itself
 	Ended time.Duration `json:"ended_ns"` // after T0
-	By    time.Duration `json:"by_ns"`    // when after T0 it had to end
+	By    time.Duration `json:"by_ns"`    // when after T0 it had to end; 0, as Ended: an accept window without servers
 }
 
 // A ComponentReport says what has become of one component.
@@ -157,14 +157,17 @@ func (p *process) phaseOver(name string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	r := PhaseReport{Name: name, Ended: time.Since(p.t0)}
-	r.Took = r.Ended
-	if n := len(p.phases); n > 0 {
-		r.Took -= p.phases[n-1].Ended
-	}
 	for _, planned := range p.plan.Phases {
 		if planned.Name == name {
 			r.By = planned.By
 		}
+	}
+	if r.By == 0 { // no server is drained, so it was over when it began
+		r.Ended = 0
+	}
+	r.Took = r.Ended
+	if n := len(p.phases); n > 0 {
+		r.Took -= p.phases[n-1].Ended
 	}
 	p.phases = append(p.phases, r)
 }
