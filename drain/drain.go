@@ -8,6 +8,8 @@ import (
 	"context"
 	"sync"
 	"time"
+
+	"github.com/lameduck-go/lameduck/internal/drains"
 )
 
 const (
@@ -158,7 +160,10 @@ func (s *Server) limits(ctx context.Context) limits {
 	var l limits
 	now := time.Now()
 	s.t0 = int64(now.Sub(s.epoch))
-	s.floor = or(s.Floor, defaultFloor())
+	var given bool
+	if s.floor, given = drains.Floor(ctx); !given {
+		s.floor = or(s.Floor, defaultFloor())
+	}
 	s.spread = or(s.Spread, s.floor)
 	longest := DefaultCap
 	s.patience = patience

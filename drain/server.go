@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/lameduck-go/lameduck/internal/drains"
 	"github.com/lameduck-go/lameduck/internal/kubernetes"
 )
 
@@ -146,6 +147,7 @@ type Server struct {
 	report   Report
 	drainErr error
 
+	served        chan struct{} // closed when it has its first listener
 	windowClosed  chan struct{} // closed when no listener is open any more
 	changed       chan struct{} // capacity 1: something that a waiting drain looks at
 	phase         atomic.Int32  // a phase; written by enter only
@@ -285,6 +287,7 @@ func (s *Server) setup() {
 	}
 	s.epoch = time.Now().Add(-1) // no reading is 0
 	s.listeners = make(map[*listener]struct{})
+	s.served = make(chan struct{})
 	s.drained = make(chan struct{})
 	s.windowClosed = make(chan struct{})
 	s.changed = make(chan struct{}, 1)
@@ -321,7 +324,20 @@ func (s *Server) add(l *listener) bool {
 		return false
 	}
 	s.listeners[l] = struct{}{}
+	select {
+	case <-s.served:
+	default:
+		close(s.served)
+	}
 	return true
+}
+
+func init() {
+	drains.Serving = func(server any) <-chan struct{} {
+		s := server.(*Server)
+		s.setup()
+		return s.served
+	}
 }
 
 // AcceptWindowClosed returns a channel that is closed when Drain has closed the

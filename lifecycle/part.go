@@ -42,7 +42,6 @@ type part struct {
 	runCtx    context.Context
 	cancelRun context.CancelFunc
 
-	serving     chan struct{} // of a server: it has its listener, and can be drained
 	windowDone  chan struct{} // of a server: it accepts no more connections
 	closeWindow func()        // idempotent
 	lateDrain   func()        // takes what a drain that was left behind has come to say; nil if none was
@@ -86,7 +85,6 @@ func newPart(c Component, app string) *part {
 		report:      ComponentReport{Name: c.Name},
 	}
 	if c.Server != nil {
-		p.serving = make(chan struct{})
 		p.windowDone = make(chan struct{})
 		p.closeWindow = sync.OnceFunc(func() { close(p.windowDone) })
 		p.serve(c.Server.HTTP)
@@ -127,11 +125,8 @@ func (p *part) serve(h *http.Server) {
 	}
 	p.undo = func(context.Context) error { return l.Close() }
 	p.Run = func(context.Context) error {
-		serving := sync.OnceFunc(func() { close(p.serving) })
-		if h == nil {
-			p.Server.GRPC = servingGRPC{p.Server.GRPC, serving}
-		} else {
-			h.BaseContext = p.labelled(h.BaseContext, serving)
+		if h != nil {
+			h.BaseContext = p.labelled(h.BaseContext)
 		}
 		err := p.Server.Serve
 		if secure {
@@ -144,23 +139,10 @@ func (p *part) serve(h *http.Server) {
 	}
 }
 
-// A servingGRPC tells when its Serve is called, for which it has its listener.
-type servingGRPC struct {
-	drain.GRPCServer
-	serving func()
-}
-
-func (g servingGRPC) Serve(l net.Listener) error {
-	g.serving()
-	return g.GRPCServer.Serve(l)
-}
-
 // labelled returns a BaseContext that carries the part's labels, so that a handler
-// which sets labels of its own by the context of its request keeps them. net/http calls
-// it when the server has its listener.
-func (p *part) labelled(base func(net.Listener) context.Context, serving func()) func(net.Listener) context.Context {
+// which sets labels of its own by the context of its request keeps them.
+func (p *part) labelled(base func(net.Listener) context.Context) func(net.Listener) context.Context {
 	return func(l net.Listener) context.Context {
-		serving()
 		ctx := context.Background()
 		if base != nil {
 			ctx = base(l)

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/lameduck-go/lameduck/drain"
+	"github.com/lameduck-go/lameduck/internal/drains"
 )
 
 // initiate is T0. The function that it returns releases what it holds.
@@ -149,13 +150,11 @@ func (p *process) drainServer(ctx context.Context, part *part, share time.Durati
 	ctx, cancel := context.WithTimeout(ctx, share)
 	defer cancel()
 	select { // or the floor would be none, and what waits to be accepted reset
-	case <-part.serving:
+	case <-drains.Serving(part.Server):
 	case <-part.runDone:
 	case <-ctx.Done():
 	}
-	if part.Server.Floor = p.floorOf(part.Component) - begin.Sub(p.t0); part.Server.Floor <= 0 {
-		part.Server.Floor = -1 // none, where zero would be the default
-	}
+	ctx = drains.WithFloor(ctx, max(p.floorOf(part.Component)-begin.Sub(p.t0), 0))
 	var report drain.Report
 	over := make(chan struct{})
 	done := part.spawn(ctx, "drain", func(ctx context.Context) (err error) {
