@@ -164,6 +164,7 @@ func (s *Server) limits(ctx context.Context) limits {
 	if s.floor, given = drains.Floor(ctx); !given {
 		s.floor = or(s.Floor, defaultFloor())
 	}
+	s.quiet = or(s.Quiet, max(DefaultQuiet, s.floor/5*2))
 	s.spread = or(s.Spread, s.floor)
 	longest := DefaultCap
 	s.patience = patience
@@ -213,94 +214,6 @@ func (c *conn) busy() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.is(traffic) && !c.closed
-}
-
-// acceptWindow waits until the floor has passed, it has been quiet and the probers
-// have noticed, or until end, or until ctx is done, and reports whether it was
-// quiet. A server that has no listener has nothing to wait for; one whose listeners
-// have failed meanwhile has not been quiet.
-func (s *Server) acceptWindow(ctx context.Context, idle bool, end time.Time) bool {
-	if !s.listening() {
-		return true
-	}
-	for s.listening() {
-		now := time.Now()
-		at, probers := s.quietAt(idle), s.probers.waitUntil(s.FailureThreshold)
-		if probers != 0 {
-			at = later(at, s.at(probers))
-		}
-		if !now.Before(at) {
-			return true
-		}
-		if !end.IsZero() && !now.Before(end) {
-			return false
-		}
-		s.wait(ctx, earlier(at, end), probers != 0)
-		if ctx.Err() != nil {
-			return false
-		}
-	}
-	return false
-}
-
-func (s *Server) listening() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return len(s.listeners) > 0
-}
-
-// wait returns at t, unless t is zero, or when ctx is done, or, if events is
-// set, when something has changed.
-func (s *Server) wait(ctx context.Context, t time.Time, events bool) {
-	var due <-chan time.Time
-	if !t.IsZero() {
-		timer := time.NewTimer(time.Until(t))
-		defer timer.Stop()
-		due = timer.C
-	}
-	changed := s.changed
-	if !events {
-		changed = nil
-	}
-	select {
-	case <-due:
-	case <-changed:
-	case <-ctx.Done():
-	}
-}
-
-// earlier returns the earlier of two times, of which a zero one means never.
-func earlier(a, b time.Time) time.Time {
-	if a.IsZero() || !b.IsZero() && b.Before(a) {
-		return b
-	}
-	return a
-}
-
-func later(a, b time.Time) time.Time {
-	if b.After(a) {
-		return b
-	}
-	return a
-}
-
-// quietAt returns when the accept window can end at the earliest, as far as is
-// known now. On a server with traffic the quiet period cannot begin before T0:
-// clients with open connections have had no reason to dial.
-func (s *Server) quietAt(idle bool) time.Time {
-	t0 := s.at(s.t0)
-	at := t0.Add(s.floor)
-	quiet := or(s.Quiet, max(DefaultQuiet, s.floor/5*2))
-	if quiet == 0 {
-		return at
-	}
-	if last := s.lastNew.Load(); last != 0 {
-		at = later(at, s.at(last).Add(quiet))
-	}
-	if !idle {
-		at = later(at, t0.Add(quiet))
-	}
-	return at
 }
 
 // closeListeners closes every listener once its accept queue is empty: first they
@@ -358,7 +271,7 @@ func (s *Server) linger(ctx context.Context, cancelAt time.Time) {
 		if !next.IsZero() && next.Sub(now) < sweepGap {
 			next = now.Add(sweepGap)
 		}
-		s.wait(ctx, earlier(next, cancelAt), true)
+		s.watch(ctx, earlier(next, cancelAt), true)
 	}
 }
 

@@ -23,6 +23,9 @@ func (s *Server) SwitchOff(name string) {
 	s.off |= m
 }
 
+// Closing reports whether the accept window has ended.
+func (s *Server) Closing() bool { return s.in() >= closing }
+
 // What tests count with. The connections of the network in memory cannot say whether
 // bytes wait, and so are read once more.
 const (

@@ -109,6 +109,11 @@ func (c *conn) goneLate() bool {
 	if h.over || c.closed {
 		return false
 	}
+	if time.Since(h.since) > goAwayWait+watchLate { // this process has stood still, and has not read
+		c.giveTimeLocked()
+		h.timer.Reset(goAwayWait)
+		return false
+	}
 	if h.waits < goAwayWaits && c.readsOnLocked() || h.waits < halfWaits && h.conn.half.Load() {
 		h.waits++
 		c.giveTimeLocked()

@@ -193,7 +193,15 @@ func TestGRPCAcceptQueueIsServed(t *testing.T) {
 				c.call(1, "/t.T/Get")
 				clients = append(clients, c)
 			}
-			time.AfterFunc(200*time.Millisecond, func() { close(g.gate) }) // the accept window is closed by then
+			go func() {
+				defer close(g.gate)
+				if tt.off {
+					<-srv.AcceptWindowClosed()
+				}
+				for !srv.Closing() {
+					time.Sleep(time.Millisecond)
+				}
+			}()
 			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 			defer cancel()
 			report, err := srv.Drain(ctx)

@@ -227,10 +227,10 @@ func TestGRPCStatsAndAddresses(t *testing.T) {
 	c := dialAddr(t, addr).http2("")
 	<-addresses
 	c.call(1, "/t.T/Get")
-	require.Eventually(t, func() bool { return srv.Stats().InFlight == 1 }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return srv.Stats().InFlight == 1 }, time.Minute, time.Millisecond)
 	assert.Equal(t, drain.Stats{Open: 2, New: 1, Active: 1, InFlight: 1}, srv.Stats())
 	close(release)
-	require.Eventually(t, func() bool { return srv.Stats().InFlight == 0 }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return srv.Stats().InFlight == 0 }, time.Minute, time.Millisecond)
 	assert.Equal(t, drain.Stats{Open: 2, New: 1, Idle: 1}, srv.Stats())
 	silent.Close()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)

@@ -164,13 +164,13 @@ func TestSharedSocketLivesOn(t *testing.T) {
 	srv := &Server{HTTP: &http.Server{}}
 	served := make(chan error, 1)
 	go func() { served <- srv.Serve(inherited) }()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	_, err = srv.Drain(ctx)
 	require.NoError(t, err)
 	<-served
 
-	client, err := net.DialTimeout("tcp", parent.Addr().String(), 5*time.Second)
+	client, err := net.DialTimeout("tcp", parent.Addr().String(), time.Minute)
 	require.NoError(t, err)
 	defer client.Close()
 	c, err := parent.Accept()

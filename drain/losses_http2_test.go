@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/lameduck-go/lameduck/drain/draintest"
+	"github.com/lameduck-go/lameduck/internal/stall"
 )
 
 // http2Modes are the ways to leave that are told apart by streams: a close of
@@ -59,7 +60,7 @@ func TestLossesHTTP2(t *testing.T) {
 				load.kind.Clients /= 3
 			}
 			t.Run(load.kind.Name, func(t *testing.T) {
-				stop := watchClock()
+				stop := stall.Watch()
 				cells := newCells(load, http2Modes, propagation)
 				terminate(t, load, cells, n, load.beside)
 				checkLosses(t, cells, stop())

@@ -30,6 +30,7 @@ import (
 
 	"github.com/lameduck-go/lameduck/drain"
 	"github.com/lameduck-go/lameduck/drain/draintest"
+	"github.com/lameduck-go/lameduck/internal/stall"
 )
 
 const (
@@ -51,8 +52,7 @@ const (
 	// them is what takes most, and clients that get no time lose requests.
 	rollGap = 700 * time.Millisecond
 
-	clockTick = 20 * time.Millisecond
-	clockLate = 500 * time.Millisecond
+	clockLate = 200 * time.Millisecond
 
 	lossesFloor = 5 * time.Second
 	// lossesGrace is the 30 s that Kubernetes gives, less a reserve.
@@ -112,7 +112,7 @@ func TestLosses(t *testing.T) {
 		// One load after the other: each is all that two cores can bear.
 		for _, load := range []lossLoad{busy, mixed, mostlyIdle} {
 			t.Run(load.kind.Name, func(t *testing.T) {
-				stop := watchClock()
+				stop := stall.Watch()
 				cells := newCells(load, modes, 1500*time.Millisecond, 7*time.Second)
 				terminate(t, load, cells, n, load.beside)
 				checkLosses(t, cells, stop())
@@ -120,7 +120,7 @@ func TestLosses(t *testing.T) {
 		}
 		return
 	}
-	stop := watchClock()
+	stop := stall.Watch()
 	var cells []*cell
 	var group sync.WaitGroup
 	for _, load := range []lossLoad{busy, mostlyIdle} {
@@ -142,29 +142,6 @@ func TestLosses(t *testing.T) {
 func raced() bool {
 	info, _ := debug.ReadBuildInfo()
 	return slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"})
-}
-
-// watchClock returns a function that returns by how much this process was late
-// at most.
-func watchClock() (stop func() time.Duration) {
-	done, worst := make(chan struct{}), make(chan time.Duration)
-	go func() {
-		var late time.Duration
-		for {
-			t0 := time.Now()
-			select {
-			case <-time.After(clockTick):
-				late = max(late, time.Since(t0)-clockTick)
-			case <-done:
-				worst <- late
-				return
-			}
-		}
-	}()
-	return func() time.Duration {
-		close(done)
-		return <-worst
-	}
 }
 
 func newCells(load lossLoad, modes []string, propagations ...time.Duration) []*cell {

@@ -17,6 +17,7 @@ import (
 
 	"github.com/lameduck-go/lameduck/internal/load"
 	"github.com/lameduck-go/lameduck/internal/netlab"
+	"github.com/lameduck-go/lameduck/internal/stall"
 )
 
 const (
@@ -154,7 +155,7 @@ func TestMutations(t *testing.T) {
 func (m *mutation) run(t *testing.T, labs map[time.Duration]*netlab.Lab, server mutant, loses bool) mutantResult {
 	for left := mutantRuns - 1; ; left-- {
 		r := &mutantRun{scenario: m.scenario, lab: labs[m.scenario.oneWay], server: server}
-		stop := watchClock()
+		stop := stall.Watch()
 		err := r.run(t.Context())
 		late := stop()
 		asExpected := err == nil && (r.result.lost > 0) == loses

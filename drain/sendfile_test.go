@@ -68,7 +68,7 @@ func TestFilesReachTheSocketAsFiles(t *testing.T) {
 	if assert.True(t, ok) {
 		assert.IsType(t, (*os.File)(nil), limited.R)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	_, err = srv.Drain(ctx)
 	require.NoError(t, err)

@@ -68,11 +68,12 @@ type Server struct {
 
 	// Quiet is how long no new connection may have brought traffic before the
 	// accept window ends. It counts from Drain's call unless the server was idle
-	// by then, so a server without traffic need not wait. It is evidence and no
-	// promise: where balancers take longer than the floor to notice, a client that
-	// dials seldom may come after it. The slower they are, the rarer are the dials of
-	// the last that have not noticed: zero means two fifths of the floor, and
-	// DefaultQuiet at least. Negative means that the floor alone decides.
+	// by then, so a server without traffic need not wait, and begins anew when the
+	// process has stood still for 0.3 s or more: it has not seen who came. It is
+	// evidence and no promise: where balancers take longer than the floor to notice,
+	// a client that dials seldom may come after it. The slower they are, the rarer are
+	// the dials of the last that have not noticed: zero means two fifths of the floor,
+	// and DefaultQuiet at least. Negative means that the floor alone decides.
 	Quiet time.Duration
 
 	// Cap is the longest the accept window may last, traffic or not. Zero means
@@ -151,8 +152,9 @@ type Server struct {
 	windowClosed  chan struct{} // closed when no listener is open any more
 	changed       chan struct{} // capacity 1: something that a waiting drain looks at
 	phase         atomic.Int32  // a phase; written by enter only
-	t0            int64         // the clock at Drain's call; set before phase leaves serving, as floor, spread and patience are
+	t0            int64         // the clock at Drain's call; set before phase leaves serving, as floor, quiet, spread and patience are
 	floor         time.Duration
+	quiet         time.Duration // 0: the floor alone decides
 	spread        time.Duration
 	patience      time.Duration
 	hung          atomic.Int32 // how often a name or an answer of the program's has not come
@@ -160,6 +162,7 @@ type Server struct {
 	closedAt      int64        // the clock when the listeners were closed; Drain's goroutine only
 	epoch         time.Time    // what clock counts from; set by setup
 	lastNew       atomic.Int64 // the clock when traffic last came on a new connection; 0: never
+	stoodStill    int64        // the clock when the process last went on; 0: it has always run; Drain's goroutine only
 	counters      counters
 	probers       probers
 	http2         atomic.Int64 // open connections that speak HTTP/2

@@ -81,6 +81,9 @@ func (c *conn) sweep(now int64, late bool) int64 {
 	default:
 		due = c.silentDueLocked()
 	}
+	if still := c.srv.stoodStill; still != 0 && !late {
+		due = max(due, still+int64(minLinger)) // what its client was about to send comes now
+	}
 	if due > now {
 		return due
 	}

@@ -30,7 +30,7 @@ type Process struct {
 
 // outputDelay is how long after the end of a process its output may go on: a process
 // that it has started, and left behind, may hold the pipe for ever.
-const outputDelay = time.Second
+const outputDelay = 2 * time.Second
 
 // Start starts a program and takes its output, standard output and standard error. It
 // is killed when the test ends, if it is still there.
@@ -67,19 +67,23 @@ func (p *Process) wait(r *os.File) {
 	p.cmd.Wait()
 	p.left = time.Now()
 	close(p.exited)
-	stop := time.AfterFunc(outputDelay, func() {
-		if r.SetReadDeadline(time.Now()) != nil { // not on every system
-			r.Close()
+	for range 10 { // so a stop of this process, however long, is a tenth of it
+		select {
+		case <-copied:
+			return
+		case <-time.After(outputDelay / 10):
 		}
-	})
-	defer stop.Stop()
+	}
+	if r.SetReadDeadline(time.Now()) != nil { // not on every system
+		r.Close()
+	}
 	<-copied
 }
 
 // Exited returns a channel that is closed when the process has ended.
 func (p *Process) Exited() <-chan struct{} { return p.exited }
 
-// Wait returns when the process has ended, and its output with it, or a second after
+// Wait returns when the process has ended, and its output with it, or two seconds after
 // its end at the latest. The status is -1 if a signal has ended it.
 func (p *Process) Wait() (status int, left time.Time) {
 	<-p.gone
