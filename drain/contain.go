@@ -86,7 +86,11 @@ func (s *Server) apart(what string, f func()) <-chan struct{} {
 	done := make(chan struct{})
 	over := s.running(what)
 	go func() {
-		defer s.wake()
+		defer func() {
+			if s.in() >= ending { // or linger, which may have called f, would be woken to call it again
+				s.wake()
+			}
+		}()
 		defer close(done)
 		defer over()
 		s.contain(what, f)
