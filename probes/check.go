@@ -176,6 +176,7 @@ type check struct {
 	patience time.Duration // how long deps may keep a run from starting
 	beat     *Heartbeat    // instead of Func; nil: it has a Func
 	needed   bool          // by a check that runs at an interval; under the mutex
+	followed bool          // another check depends on it; under the mutex
 	tooLate  bool          // it was added after Shutdown, and turns nothing red
 
 	// Stored under the registry's mutex only.

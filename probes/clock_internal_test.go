@@ -57,7 +57,7 @@ func TestTimesAreMonotonic(t *testing.T) {
 	require.NoError(t, <-ran)
 
 	seen := 0
-	for _, c := range r.checks {
+	for c := range r.checks.all() {
 		seen += monotonic(t, reflect.ValueOf(c).Elem(), c.Name)
 		seen += monotonic(t, reflect.ValueOf(c.known.Load()).Elem(), c.Name+" known")
 		if c.beat != nil {
@@ -134,7 +134,7 @@ func TestAWallClockThatIsSetChangesNothing(t *testing.T) {
 					set(reflect.ValueOf(v).Elem(), by)
 				}
 				set(reflect.ValueOf(&r.phase).Elem(), by)
-				for _, c := range r.checks {
+				for c := range r.checks.all() {
 					set(reflect.ValueOf(c).Elem(), by)
 					set(reflect.ValueOf(c.known.Load()).Elem(), by)
 					if c.beat != nil {
@@ -149,7 +149,7 @@ func TestAWallClockThatIsSetChangesNothing(t *testing.T) {
 					s = newSnapshot(r.phase, r.checks, time.Now())
 				}
 				assert.Equal(t, tt.asks, len(r.demandAll(readiness, "", nil, time.Now())) > 0)
-				for _, c := range r.checks {
+				for c := range r.checks.all() {
 					if c.beat != nil {
 						assert.Equal(t, tt.live != "ok", c.beat.missed.Load())
 					}
@@ -169,8 +169,8 @@ func results(passes ...bool) func(r *Registry, now time.Time) {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		for _, pass := range passes {
-			r.takeLocked(r.checks[0], outcome{failed: !pass}, now)
-			r.scheduleLocked(r.checks[0], now)
+			r.takeLocked(r.checks.recent[0], outcome{failed: !pass}, now)
+			r.scheduleLocked(r.checks.recent[0], now)
 		}
 		r.publishLocked(now)
 	}

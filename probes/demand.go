@@ -52,7 +52,7 @@ func (r *Registry) demandAll(k kind, name string, exclude []string, began time.T
 	var only map[*check]bool
 	if name != "" {
 		only = make(map[*check]bool)
-		find(r.checks, k.checks(), name).add(only)
+		r.checks.find(k.checks(), name).add(only)
 	}
 	now := time.Now()
 	news := r.moved // what was waited for is over, and may not be published yet

@@ -87,8 +87,11 @@ func (c *check) heldLocked(now time.Time) bool {
 
 // settleLocked makes the checks follow those that they depend on: they are
 // skipped while one of them fails, and have yet to run when it does not any more.
-func (r *Registry) settleLocked(now time.Time) {
-	for _, c := range r.order {
+func (r *Registry) settleLocked(now time.Time) { r.settleAllLocked(r.order, now) }
+
+// settleAllLocked is the same for some checks, in their order.
+func (r *Registry) settleAllLocked(order []*check, now time.Time) {
+	for _, c := range order {
 		if len(c.deps) == 0 || r.retiredLocked(c) {
 			continue
 		}

@@ -92,15 +92,15 @@ type phase struct {
 // replaced.
 type snapshot struct {
 	phase
-	checks   []*check
+	checks   roster
 	verdicts [kinds]*verdict
 	later    [kinds]atomic.Pointer[verdict] // the verdicts after these
 }
 
 // initial is the snapshot of a registry to which nothing has happened.
-var initial = newSnapshot(phase{}, nil, time.Time{})
+var initial = newSnapshot(phase{}, roster{}, time.Time{})
 
-func newSnapshot(p phase, checks []*check, now time.Time) *snapshot {
+func newSnapshot(p phase, checks roster, now time.Time) *snapshot {
 	s := &snapshot{phase: p, checks: checks}
 	for k := range kinds {
 		if k == serving && !p.down {
@@ -110,6 +110,55 @@ func newSnapshot(p phase, checks []*check, now time.Time) *snapshot {
 		s.verdicts[k] = s.judge(k, now)
 	}
 	return s
+}
+
+// with is newSnapshot when some checks have been added to those of s, and costs no more
+// the more there are: nobody is to pay for thousands of them each time that one comes.
+func (s *snapshot) with(added []*check, all roster, now time.Time) *snapshot {
+	next := &snapshot{phase: s.phase, checks: all, verdicts: s.verdicts}
+	for k := range kinds {
+		switch {
+		case k == serving && !s.down:
+			next.verdicts[serving] = next.verdicts[readiness]
+		case s.overruling(k, now) == nil:
+			if next.verdicts[k] = s.verdicts[k].with(added, k.checks(), now); next.verdicts[k] == nil {
+				next.verdicts[k] = next.judge(k, now)
+			}
+		}
+	}
+	return next
+}
+
+// with returns the verdict that v becomes by more checks of a kind, or nil if that has
+// to be judged anew. One that only says more than v is over at once, so that its line
+// is made when and if it is asked for.
+func (v *verdict) with(added []*check, k kind, now time.Time) *verdict {
+	next, worst := *v, good
+	for _, c := range added {
+		if c.kind != k {
+			continue
+		}
+		seen := c.view(now)
+		next.until = earliest(next.until, seen.until)
+		if c.TTL > 0 && seen.state != skipped {
+			next.ask = earliest(next.ask, c.stale(seen.result, now))
+		}
+		switch {
+		case seen.state == passing:
+		case seen.red:
+			worst = bad
+		default:
+			worst = max(worst, degraded)
+		}
+	}
+	switch {
+	case worst == good:
+	case worst > v.grade:
+		return nil
+	default:
+		next.until = now
+	}
+	return &next
 }
 
 // snapshot returns the latest one.
@@ -219,7 +268,7 @@ func (s *snapshot) judgeChecks(k kind, now time.Time, excluded map[string]bool, 
 	if s.down && k == readiness {
 		now = s.at
 	}
-	for _, c := range s.checks {
+	for c := range s.checks.all() {
 		if c.kind != k {
 			continue
 		}
@@ -276,10 +325,13 @@ func (c *check) stale(known *result, now time.Time) time.Time {
 
 // publishLocked makes what has changed the answer of the probes.
 func (r *Registry) publishLocked(now time.Time) {
-	before := r.snapshot()
-	s := newSnapshot(r.phase, r.checks, now)
-	r.current.Store(s)
 	r.moved = false
+	r.replaceLocked(newSnapshot(r.phase, r.checks, now), now)
+}
+
+func (r *Registry) replaceLocked(s *snapshot, now time.Time) {
+	before := r.snapshot()
+	r.current.Store(s)
 	for k := range kinds {
 		if k != serving || before.down { // until then it is readiness
 			r.noteProbeLocked(k, before.verdicts[k], s.verdicts[k], now)

@@ -35,7 +35,7 @@ func TestProbesTakeNoLock(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	ran := make(chan error)
 	go func() { ran <- r.Run(ctx) }()
-	for find(r.checks, readiness, "fresh").known.Load().ended.IsZero() { // or else it would be asked for
+	for r.checks.find(readiness, "fresh").known.Load().ended.IsZero() { // or else it would be asked for
 		r.demand(t.Context(), readiness, "", nil)
 		runtime.Gosched() // until Run runs
 	}

@@ -168,7 +168,7 @@ func (r *Registry) takeLocked(c *check, o outcome, now time.Time) {
 		next.text, next.public = o.text, o.public
 	}
 	r.moveLocked(c, &next, o, now)
-	if next.state != known.state {
+	if next.state != known.state && c.followed {
 		r.settleLocked(now)
 	}
 }

@@ -11,7 +11,6 @@ import (
 	"log/slog"
 	"net/http"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -78,10 +77,10 @@ type Registry struct {
 	current atomic.Pointer[snapshot]
 
 	mu       sync.Mutex // guards what follows; nothing is called out to under it
-	checks   []*check   // in the order of their names; copied before it changes
-	order    []*check   // dependencies before dependants
-	onDemand []*check   // those of order that have a time to live
-	moved    bool       // a check has, and that is not published yet
+	checks   roster
+	order    []*check // dependencies before dependants
+	onDemand []*check // those of order that have a time to live
+	moved    bool     // a check has, and that is not published yet
 	phase    phase
 	changed  chan struct{} // capacity 1: something that Run looks at; nil before Run
 	alive    bool          // Run runs
@@ -144,7 +143,7 @@ func (r *Registry) Panics() map[string]string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	panics := make(map[string]string)
-	for _, c := range r.checks {
+	for c := range r.checks.all() {
 		if c.broken != "" {
 			panics[c.Name] = c.broken
 		}
@@ -214,13 +213,9 @@ func (r *Registry) add(k kind, checks ...Check) error {
 func (r *Registry) register(added []*check) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	all := slices.Clone(r.checks)
-	for _, c := range added {
-		i, taken := slices.BinarySearchFunc(all, c, byName)
-		if taken {
-			return fmt.Errorf("%w: there is a %v check %q already", ErrInvalid, c.kind, c.Name)
-		}
-		all = slices.Insert(all, i, c)
+	all, taken := r.checks.with(added)
+	if taken != nil {
+		return fmt.Errorf("%w: there is a %v check %q already", ErrInvalid, taken.kind, taken.Name)
 	}
 	order, err := orderOf(added, all)
 	if err != nil {
@@ -242,36 +237,21 @@ func (r *Registry) register(added []*check) error {
 			r.onDemand = append(r.onDemand, c)
 		}
 	}
-	r.settleLocked(now)
-	r.publishLocked(now)
+	r.settleAllLocked(order, now)
+	r.replaceLocked(r.snapshot().with(order, all, now), now)
 	r.wakeLocked()
 	return nil
-}
-
-func byName(a, b *check) int {
-	return cmp.Or(strings.Compare(a.Name, b.Name), cmp.Compare(a.kind, b.kind))
-}
-
-// find returns the check of that name and kind, or nil. checks are sorted.
-func find(checks []*check, k kind, name string) *check {
-	i, ok := slices.BinarySearchFunc(checks, name, func(c *check, name string) int {
-		return cmp.Or(strings.Compare(c.Name, name), cmp.Compare(c.kind, k))
-	})
-	if !ok {
-		return nil
-	}
-	return checks[i]
 }
 
 // orderOf returns the checks that are added with dependencies before dependants,
 // or an error if there is no such order. Checks that were there before depend on
 // none of them.
-func orderOf(added, all []*check) ([]*check, error) {
+func orderOf(added []*check, all roster) ([]*check, error) {
 	nodes := make([]graph.Node, len(added))
 	for i, c := range added {
 		nodes[i].Name = c.Name
 		for _, name := range c.DependsOn {
-			if d := find(all, c.kind, name); d == nil || slices.Contains(added, d) {
+			if d := all.find(c.kind, name); d == nil || slices.Contains(added, d) {
 				nodes[i].DependsOn = append(nodes[i].DependsOn, name)
 			}
 		}
@@ -288,13 +268,14 @@ func orderOf(added, all []*check) ([]*check, error) {
 }
 
 // connect ties the check to what it depends on, which is tied already.
-func (c *check) connect(all []*check) {
+func (c *check) connect(all roster) {
 	for _, name := range c.DependsOn {
-		d := find(all, c.kind, name)
+		d := all.find(c.kind, name)
 		if slices.Contains(c.deps, d) {
 			continue // named twice
 		}
 		c.deps = append(c.deps, d)
+		d.followed = true
 		c.patience = max(c.patience, min(d.patience+d.verdictTime(), forever))
 	}
 	if c.TTL == 0 {
@@ -352,7 +333,7 @@ func (r *Registry) shutdownLocked(now time.Time) {
 	last := *s.judge(readiness, now)
 	last.until, last.ask = time.Time{}, time.Time{}
 	r.phase.down, r.phase.at, r.phase.last, r.phase.redAt = true, now, &last, r.RedAt
-	for _, c := range r.checks {
+	for c := range r.checks.all() {
 		c.finishLocked() // of readiness: nothing that waits for a run waits any more
 		if c.beat != nil {
 			c.beat.freeze(now)

@@ -39,7 +39,7 @@ func (s *snapshot) report(k kind, now time.Time, name string, exclude []string) 
 	}
 	for _, name := range exclude {
 		switch {
-		case k != startup && find(s.checks, k.checks(), name) != nil:
+		case k != startup && s.checks.find(k.checks(), name) != nil:
 			rep.excluded[name] = true
 		case name != "":
 			rep.unknown = append(rep.unknown, name)
@@ -69,11 +69,11 @@ func (rep *report) about(s *snapshot, name string, now time.Time) *report {
 		}
 		return rep
 	}
-	c := find(s.checks, rep.kind.checks(), name)
+	c := s.checks.find(rep.kind.checks(), name)
 	if c == nil {
 		return nil
 	}
-	alone := &snapshot{phase: s.phase, checks: []*check{c}}
+	alone := &snapshot{phase: s.phase, checks: roster{most: []*check{c}}}
 	rep.verdict = alone.judgeChecks(c.kind, now, nil, &rep.items)
 	if c.kind == readiness && s.down && s.red(rep.kind) {
 		rep.verdict = shuttingDown

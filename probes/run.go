@@ -152,7 +152,7 @@ func (r *Registry) finish(ctx context.Context) {
 	defer r.mu.Unlock()
 	now := time.Now()
 	r.alive = false
-	for _, c := range r.checks {
+	for c := range r.checks.all() {
 		c.finishLocked()
 		if c.kind != liveness {
 			continue
@@ -177,7 +177,7 @@ func (r *Registry) returning(giveUp time.Time) (wake time.Time) {
 	if r.delivering && now.Before(giveUp) {
 		wake = giveUp
 	}
-	for _, c := range r.checks {
+	for c := range r.checks.all() {
 		until := earliest(giveUp, c.began.Add(c.Timeout))
 		if c.running && now.Before(until) {
 			wake = earliest(wake, until)
