@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -27,6 +28,7 @@ const (
 	replicaEnv = "SOAK_REPLICA" // the file for what it has left; makes this program a replica
 	leakEnv    = "SOAK_LEAK"
 	restEnv    = "SOAK_REST"
+	parentEnv  = "SOAK_PARENT" // the process that has started it, which may be gone before it looks
 )
 
 // newService returns an App with a bit of everything: a store that can be asked, a
@@ -161,7 +163,12 @@ func replica() int {
 		fmt.Fprintf(os.Stderr, "replica: %s: %v\n", restEnv, err)
 		return 1
 	}
-	go leaveWithParent(os.Getppid())
+	parent, err := strconv.Atoi(os.Getenv(parentEnv))
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "replica: %s: %v\n", parentEnv, err)
+		return 1
+	}
+	go leaveWithParent(parent)
 	before := warm()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err = serve(ctx)

@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"time"
 
 	"github.com/lameduck-go/lameduck/drain/draintest"
@@ -81,7 +82,10 @@ func (s *soaking) round(ctx context.Context) error {
 		}
 		c := s.rollConfig()
 		c.Command, c.Output = []string{self}, os.Stderr
-		c.Env = []string{replicaEnv + "=" + s.told, leakEnv + "=" + s.leak, restEnv + "=" + s.rest.String(), "SHUTDOWN_DELAY=" + s.floor.String(), "GRACE_PERIOD=30s"}
+		c.Env = []string{
+			replicaEnv + "=" + s.told, leakEnv + "=" + s.leak, restEnv + "=" + s.rest.String(), parentEnv + "=" + strconv.Itoa(os.Getpid()),
+			"SHUTDOWN_DELAY=" + s.floor.String(), "GRACE_PERIOD=30s",
+		}
 		if err := s.roll(ctx, c); err != nil {
 			return err
 		}

@@ -28,6 +28,9 @@ import (
 const argsEnv = "LAMEDUCK_TEST_SOAK"
 
 func TestMain(m *testing.M) {
+	if os.Getenv(orphanEnv) != "" {
+		os.Exit(parentOfAReplica())
+	}
 	if os.Getenv(replicaEnv) != "" {
 		os.Exit(replica()) // as main does: the replicas are this program
 	}
