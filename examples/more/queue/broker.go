@@ -141,13 +141,20 @@ func (c *consumer) ready(ctx context.Context) error {
 func (c *consumer) drain(ctx context.Context) error {
 	c.running.Drain()
 	err := c.taken.Drain(ctx)
-	if c.conn.IsConnected() { // else there is nobody to give them back to
+	if c.answers(ctx) { // else there is nobody to give them back to, and NATS would be waited for 10 s
 		select {
 		case <-c.running.Closed():
 		case <-ctx.Done():
 		}
 	}
 	return err
+}
+
+// answers reports whether NATS is there, and says something within two seconds.
+func (c *consumer) answers(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	return c.conn.IsConnected() && c.conn.FlushWithContext(ctx) == nil
 }
 
 // handle stands for work.
