@@ -71,7 +71,7 @@ func TestSystemdThatDoesNotReadHoldsNothingUp(t *testing.T) {
 
 	p = launch(t, "quick", "NOTIFY_SOCKET="+m.path, "GRACE_PERIOD=8s")
 	p.Await("instant=Started", patience)
-	status, _ = p.End(syscall.SIGTERM, 8*time.Second)
+	status, _ = p.End(syscall.SIGTERM, patience) // and not 4, for what is not done by its deadline
 	assert.Equal(t, 0, status, p.Output())
 }
 

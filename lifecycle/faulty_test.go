@@ -136,19 +136,19 @@ func (h hangingHandler) Handle(ctx context.Context, r slog.Record) error {
 
 // A program is a run of faulty in a process of its own.
 type program struct {
-	t     *testing.T
+	t     testing.TB
 	cmd   *exec.Cmd
 	lines *bufio.Scanner
 	out   strings.Builder
 }
 
-func run(t *testing.T, fault string, env ...string) *program {
+func run(t testing.TB, fault string, env ...string) *program {
 	t.Helper()
 	return start(t, exec.CommandContext(t.Context(), os.Args[0]), fault, env...)
 }
 
 // start is run by a command of its own.
-func start(t *testing.T, cmd *exec.Cmd, fault string, env ...string) *program {
+func start(t testing.TB, cmd *exec.Cmd, fault string, env ...string) *program {
 	t.Helper()
 	p := &program{t: t, cmd: cmd}
 	p.cmd.Env = append(os.Environ(), append([]string{faultEnv + "=" + fault, "ADDR=127.0.0.1:0"}, env...)...)
@@ -200,7 +200,7 @@ const stackOfFault = "lifecycle_test.faulty"
 // assertSays asserts that the program has said something, or of a stack that it could
 // not be had in time: the machine may be busy, and TestWhatHangsIsLeftBehindAndNamed has
 // fake time.
-func (p *program) assertSays(t *testing.T, want string) {
+func (p *program) assertSays(t testing.TB, want string) {
 	t.Helper()
 	out := p.out.String()
 	if want != stackOfFault || !strings.Contains(out, "the goroutine profile was not done in time") {

@@ -66,42 +66,45 @@ func TestFaultyProgramIsGoneBeforeTheGracePeriod(t *testing.T) {
 	} {
 		t.Run(tt.fault, func(t *testing.T) {
 			t.Parallel()
-			p := run(t, tt.fault, "GRACE_PERIOD="+grace.String())
-			t0 := time.Now()
-			if tt.ready != "" { // and otherwise it ends by itself
-				p.waitFor(tt.ready)
-				t0 = p.signal(syscall.SIGTERM)
-			}
-			kill := time.AfterFunc(time.Until(t0.Add(grace)), func() { p.cmd.Process.Kill() }) // as the kubelet does
-			code, took := p.exit(t0)
-			assert.True(t, kill.Stop(), "SIGKILL was sent")
-			assert.Equal(t, tt.code, code, p.out.String())
-			assert.Less(t, took, grace, p.out.String())
-			for _, want := range tt.want {
-				p.assertSays(t, want)
-			}
+			steadily(t, func(t *trial) {
+				p := run(t, tt.fault, "GRACE_PERIOD="+grace.String())
+				if tt.ready != "" { // and otherwise it ends by itself
+					p.waitFor(tt.ready)
+					p.signal(syscall.SIGTERM)
+				}
+				t0 := t.clock.now()
+				code, _ := p.exit(time.Now())
+				assert.Less(t, t.clock.now()-t0, grace, p.out.String()) // when the kubelet would kill it
+				assert.Equal(t, tt.code, code, p.out.String())
+				for _, want := range tt.want {
+					p.assertSays(t, want)
+				}
+			})
 		})
 	}
 }
 
 func TestHandlerThatIgnoresItsContextIsNamed(t *testing.T) {
 	t.Parallel()
-	addr := freeAddr(t)
-	p := run(t, "handler ignores its context", "GRACE_PERIOD="+grace.String(), "ADDR="+addr)
-	p.waitFor("instant=Started")
-	nc, err := net.Dial("tcp", addr)
-	require.NoError(t, err)
-	defer nc.Close()
-	fmt.Fprint(nc, "GET /guilty HTTP/1.1\r\nHost: test\r\n\r\n")
-	p.waitFor("hanging")
-	code, took := p.exit(p.signal(syscall.SIGTERM))
-	assert.Equal(t, 4, code)
-	assert.Less(t, took, grace)
-	for _, want := range []string{"component=web op=drain", "GET /guilty", stackOfFault, "db stopped"} {
-		p.assertSays(t, want)
-	}
-	_, err = nc.Read(make([]byte, 1))
-	assert.ErrorIs(t, err, io.EOF)
+	steadily(t, func(t *trial) {
+		addr := freeAddr(t)
+		p := run(t, "handler ignores its context", "GRACE_PERIOD="+grace.String(), "ADDR="+addr)
+		p.waitFor("instant=Started")
+		nc, err := net.Dial("tcp", addr)
+		require.NoError(t, err)
+		defer nc.Close()
+		fmt.Fprint(nc, "GET /guilty HTTP/1.1\r\nHost: test\r\n\r\n")
+		p.waitFor("hanging")
+		t0 := t.clock.now()
+		code, _ := p.exit(p.signal(syscall.SIGTERM))
+		assert.Less(t, t.clock.now()-t0, grace)
+		assert.Equal(t, 4, code)
+		for _, want := range []string{"component=web op=drain", "GET /guilty", stackOfFault, "db stopped"} {
+			p.assertSays(t, want)
+		}
+		_, err = nc.Read(make([]byte, 1))
+		assert.ErrorIs(t, err, io.EOF)
+	})
 }
 
 func TestInvalidEnvironmentIsOneLine(t *testing.T) {
@@ -153,7 +156,7 @@ func TestProbeListenerIsClosedLast(t *testing.T) {
 }
 
 // freeAddr returns a loopback address that nobody listens on.
-func freeAddr(t *testing.T) string {
+func freeAddr(t testing.TB) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)

@@ -22,12 +22,12 @@ import (
 
 // A manager is the end of the notification socket that systemd has.
 type manager struct {
-	t    *testing.T
+	t    testing.TB
 	conn *net.UnixConn
 	path string
 }
 
-func newManager(t *testing.T, path string) *manager {
+func newManager(t testing.TB, path string) *manager {
 	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
 	require.NoError(t, err)
 	t.Cleanup(func() { conn.Close() })
@@ -37,7 +37,7 @@ func newManager(t *testing.T, path string) *manager {
 // next returns the next datagram.
 func (m *manager) next() string {
 	m.t.Helper()
-	m.conn.SetReadDeadline(time.Now().Add(10 * time.Second))
+	m.conn.SetReadDeadline(time.Now().Add(time.Minute))
 	b := make([]byte, 4096)
 	n, err := m.conn.Read(b)
 	require.NoError(m.t, err)
@@ -79,14 +79,16 @@ func TestSystemdIsTold(t *testing.T) {
 
 func TestSystemdIsAskedForMoreTime(t *testing.T) {
 	t.Parallel()
-	m := newManager(t, filepath.Join(t.TempDir(), "notify"))
-	p := run(t, "stop hangs", "NOTIFY_SOCKET="+m.path, "GRACE_PERIOD=4s")
-	m.until("READY=1")
-	p.signal(syscall.SIGTERM)
-	m.until("EXTEND_TIMEOUT_USEC=4000000")
-	m.until("EXTEND_TIMEOUT_USEC=2") // a second later, or more, there are not quite 3 s left
-	code, _ := p.exit(time.Now())
-	assert.Equal(t, 4, code)
+	steadily(t, func(t *trial) {
+		m := newManager(t, filepath.Join(t.TempDir(), "notify"))
+		p := run(t, "stop hangs", "NOTIFY_SOCKET="+m.path, "GRACE_PERIOD=4s")
+		m.until("READY=1")
+		p.signal(syscall.SIGTERM)
+		m.until("EXTEND_TIMEOUT_USEC=4000000")
+		m.until("EXTEND_TIMEOUT_USEC=2") // a second later, or more, there are not quite 3 s left
+		code, _ := p.exit(time.Now())
+		assert.Equal(t, 4, code)
+	})
 }
 
 func TestSystemdThatIsGoneHoldsNothingUp(t *testing.T) {
@@ -95,9 +97,8 @@ func TestSystemdThatIsGoneHoldsNothingUp(t *testing.T) {
 	p := run(t, "none", "NOTIFY_SOCKET="+m.path)
 	m.until("READY=1")
 	m.conn.Close()
-	code, took := p.exit(p.signal(syscall.SIGTERM))
-	assert.Equal(t, 0, code)
-	assert.Less(t, took, 5*time.Second)
+	code, _ := p.exit(p.signal(syscall.SIGTERM))
+	assert.Equal(t, 0, code, "or something was not done by its deadline")
 }
 
 // TestBadWatchdogLeavesTheRest: without READY=1 the unit would not even start.

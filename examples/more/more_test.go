@@ -91,7 +91,7 @@ func TestContract(t *testing.T) {
 	for _, name := range programs {
 		t.Run(name, func(t *testing.T) {
 			p := start(t, name)
-			require.Eventually(t, func() bool { return p.Get(p.Probe, "/readyz") == 200 }, 10*time.Second, 5*time.Millisecond,
+			require.Eventually(t, func() bool { return p.Get(p.Probe, "/readyz") == 200 }, time.Minute, 5*time.Millisecond,
 				"the checks have run")
 			assert.Equal(t, []int{200, 200}, []int{p.Get(p.Probe, "/livez"), p.Get(p.Probe, "/startupz")})
 			assert.Equal(t, 404, p.Get(p.Addr, "/readyz"), "the probes have a port of their own")

@@ -56,13 +56,13 @@ const serving, notServing = healthgrpc.HealthCheckResponse_SERVING, healthgrpc.H
 func TestHealthIsRedBeforeAnythingElse(t *testing.T) {
 	both(t, func(t *testing.T, env []string, dial func(string) *grpc.ClientConn) {
 		p := lameduck.start(t, append(env, "SHUTDOWN_DELAY=2s", "GRACE_PERIOD=20s")...)
-		require.Eventually(t, func() bool { return p.Get(p.Probe, "/readyz") == 200 }, 10*time.Second, 5*time.Millisecond)
+		require.Eventually(t, func() bool { return p.Get(p.Probe, "/readyz") == 200 }, time.Minute, 5*time.Millisecond)
 		check := func() healthgrpc.HealthCheckResponse_ServingStatus {
 			answer, err := healthgrpc.NewHealthClient(dial(p.Addr)).Check(t.Context(), new(healthgrpc.HealthCheckRequest))
 			assert.NoError(t, err)
 			return answer.GetStatus()
 		}
-		require.Eventually(t, func() bool { return check() == serving }, 10*time.Second, 5*time.Millisecond)
+		require.Eventually(t, func() bool { return check() == serving }, time.Minute, 5*time.Millisecond)
 		const clients = 20
 		var red, told [clients]time.Time
 		var watching sync.WaitGroup

@@ -202,7 +202,7 @@ func TestHalfAGreetingDoesNotHoldTheDrain(t *testing.T) {
 	require.NoError(t, err)
 	defer nc.Close()
 	io.WriteString(nc, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n") // and no settings
-	require.Eventually(t, func() bool { return server.Stats().Open == 1 }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return server.Stats().Open == 1 }, time.Minute, time.Millisecond)
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	report, err := server.Drain(ctx)
