@@ -159,12 +159,16 @@ func ExampleStats() {
 	go srv.Serve(l)
 	go ask(l.Addr())
 	<-waits
-	fmt.Printf("%+v\n", srv.Stats())
+	s := srv.Stats()
+	fmt.Println(s.Open, "connections:", s.New, "new,", s.Active, "active,", s.Idle, "idle,", s.Hijacked, "hijacked")
+	fmt.Println(s.InFlight, "request in flight")
 	close(release)
 	if _, err := srv.Drain(context.Background()); err != nil {
 		fmt.Println(err)
 	}
-	// Output: {Open:1 New:0 Active:1 Idle:0 Hijacked:0 InFlight:1}
+	// Output:
+	// 1 connections: 0 new, 1 active, 0 idle, 0 hijacked
+	// 1 request in flight
 }
 
 // A quietGRPC serves nobody.

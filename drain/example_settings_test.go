@@ -9,6 +9,7 @@ import (
 	"log"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"time"
 
 	"github.com/lameduck-go/lameduck/drain"
@@ -36,6 +37,57 @@ func ExampleServer_WatchProbes() {
 		log.Fatal(err)
 	}
 	log.Fatal(srv.Serve(l))
+}
+
+// A balancer that takes 20 s to notice, and asks with a path and an agent of its own;
+// clients that pause for longer than others between two requests.
+func ExampleServer_settings() {
+	srv := &drain.Server{
+		HTTP:    &http.Server{Addr: ":8080"},
+		Floor:   4 * drain.DefaultFloor,
+		Cap:     2 * drain.DefaultCap,
+		Linger:  2 * drain.DefaultLinger,
+		Silent:  2 * drain.DefaultSilent,
+		IsProbe: func(r *http.Request) bool { return drain.IsProbe(r) || r.URL.Path == "/check" },
+	}
+	fmt.Println("accepts for", srv.Floor, "at least, and", srv.Cap, "at most")
+	fmt.Println("keeps idle connections for", srv.Linger, "and silent ones for", srv.Silent)
+	fmt.Println("a probe:", srv.IsProbe(httptest.NewRequest("HEAD", "/check", nil)))
+	fmt.Println("a request that goes on is told", drain.CancelMargin, "before the deadline")
+	// Output:
+	// accepts for 20s at least, and 30s at most
+	// keeps idle connections for 4s and silent ones for 4s
+	// a probe: true
+	// a request that goes on is told 3s before the deadline
+}
+
+// Without package lifecycle the probes are told by the program, here those that go red
+// only when nobody can connect any more.
+func ExampleServer_AcceptWindowClosed() {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		log.Fatal(err)
+	}
+	registry := &probes.Registry{RedAt: probes.AtAcceptWindowClosed}
+	registry.Started()
+	srv := &drain.Server{HTTP: &http.Server{}, Floor: -1}
+	go srv.Serve(l)
+
+	registry.Shutdown()
+	fmt.Println("ready:", registry.Status().Ready)
+	drained := make(chan error)
+	go func() {
+		_, err := srv.Drain(context.Background())
+		drained <- err
+	}()
+	<-srv.AcceptWindowClosed()
+	registry.AcceptWindowClosed()
+	fmt.Println("ready:", registry.Status().Ready)
+	fmt.Println("error:", <-drained)
+	// Output:
+	// ready: true
+	// ready: false
+	// error: <nil>
 }
 
 // Certificates are given as to an http.Server, or are in its TLSConfig.

@@ -5,6 +5,7 @@ package drain_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -77,4 +78,23 @@ func ExampleTracker() {
 	// finished: first
 	// error: <nil>
 	// left in the queue: second
+}
+
+// Work that begins while the tracker drains is refused; what had begun is waited for.
+func ExampleTracker_Start() {
+	var work drain.Tracker
+	_, done, err := work.Start(context.Background(), "import of 7.csv")
+	fmt.Println("in flight:", work.InFlight(), "error:", err)
+
+	drained := make(chan error)
+	go func() { drained <- work.Drain(context.Background()) }()
+	<-work.Draining()
+	_, _, err = work.Start(context.Background(), "import of 8.csv")
+	fmt.Println("refused:", errors.Is(err, drain.ErrDraining))
+	done()
+	fmt.Println("drained:", <-drained, "in flight:", work.InFlight())
+	// Output:
+	// in flight: 1 error: <nil>
+	// refused: true
+	// drained: <nil> in flight: 0
 }

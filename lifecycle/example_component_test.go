@@ -96,7 +96,7 @@ func ExampleError() {
 	err := app.Run(context.Background())
 	fmt.Println(err)
 	if e, ok := errors.AsType[*lifecycle.Error](err); ok {
-		fmt.Println(e.Component, e.Op, errors.Is(e, errRoute))
+		fmt.Println(e.Component, e.Op, errors.Is(e.Err, errRoute))
 	}
 	fmt.Println(errors.Is(err, lifecycle.ErrStart), lifecycle.ExitCode(err))
 	// Output:

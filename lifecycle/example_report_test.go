@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/lameduck-go/lameduck/lifecycle"
@@ -55,14 +56,49 @@ func ExampleComponentReport() {
 			{Name: "db", Stop: func(context.Context) error { return nil }},
 		},
 	}
-	fmt.Println(app.Run(context.Background()))
-	for _, c := range app.Report().Components { // c.Stacks says where it hangs
+	err := app.Run(context.Background())
+	fmt.Println(err, errors.Is(err, lifecycle.ErrDeadline))
+	for _, c := range app.Report().Components {
 		fmt.Println(c.Name, c.Fate)
+		if strings.Contains(c.Stacks, "ExampleComponentReport") {
+			fmt.Println("  and hangs in this example")
+		}
 	}
 	// Output:
-	// stop job: not done by its deadline
+	// stop job: not done by its deadline true
 	// job left behind
+	//   and hangs in this example
 	// db stopped
+}
+
+// How long each component has taken, and what has become of the clients of a server.
+func ExampleReport_Requests() {
+	app := &lifecycle.App{
+		Logger: slog.New(slog.DiscardHandler),
+		Floor:  200 * time.Millisecond,
+		Components: []lifecycle.Component{
+			lifecycle.HTTP("web", &http.Server{Addr: "127.0.0.1:0"}, "db"),
+			{Name: "db", Stop: func(context.Context) error { return nil }},
+			{Name: "job", DependsOn: []string{"web"}, Run: func(context.Context) error { return nil }},
+		},
+	}
+	app.Run(context.Background())
+	r := app.Report()
+	for _, c := range r.Components {
+		if c.Drained != nil {
+			fmt.Println(c.Name, "drained, for its floor at least:", c.Drain >= app.Floor, "and cut:", len(c.Drained.Cut))
+		}
+		if c.Start > r.Up || c.Stop > r.Took {
+			fmt.Println(c.Name, "took longer than everything")
+		}
+	}
+	served, told, cut := r.Requests()
+	fmt.Println("on the way down", served, "requests were served,", told, "clients told,", cut, "cut")
+	fmt.Println("in time:", r.Took <= r.Plan.Deadline(), "left running:", len(r.Pending))
+	// Output:
+	// web drained, for its floor at least: true and cut: 0
+	// on the way down 0 requests were served, 0 clients told, 0 cut
+	// in time: true left running: 0
 }
 
 // Each phase that is over, against the time by which it had to be.
@@ -77,7 +113,7 @@ func ExamplePhaseReport() {
 	}
 	app.Run(context.Background())
 	for _, p := range app.Report().Phases {
-		fmt.Println(p.Name, "by", p.By, p.Ended <= p.By)
+		fmt.Println(p.Name, "by", p.By, p.Ended <= p.By && p.Took <= p.Ended)
 	}
 	// Output:
 	// accept window by 11.5s true
@@ -90,8 +126,9 @@ func ExamplePhaseReport() {
 // Components of one layer start and stop side by side.
 func ExamplePlan() {
 	app := &lifecycle.App{
-		GracePeriod: time.Minute,
-		PreStop:     10 * time.Second, // a hook that sleeps, in the deployment
+		GracePeriod: 2 * lifecycle.DefaultGracePeriod, // terminationGracePeriodSeconds: 60
+		PreStop:     10 * time.Second,                 // a hook that sleeps, in the deployment
+		Reserve:     2 * lifecycle.DefaultReserve,     // for exporters that take their time
 		Components: []lifecycle.Component{
 			{Name: "orders", DependsOn: []string{"db", "cache"}},
 			{Name: "db"},
@@ -100,10 +137,10 @@ func ExamplePlan() {
 	}
 	plan, err := app.Plan()
 	fmt.Println(plan.Layers, err)
-	fmt.Println("all has stopped", plan.Deadline(), "after the signal")
+	fmt.Println(plan.GracePeriod, "-", plan.PreStop, "-", plan.Reserve, "is", plan.Deadline(), "after the signal")
 	// Output:
 	// [[db cache] [orders]] <nil>
-	// all has stopped 48s after the signal
+	// 1m0s - 10s - 4s is 46s after the signal
 }
 
 // What a phase has for its own, and when it is over at the latest.

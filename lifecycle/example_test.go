@@ -5,6 +5,7 @@ package lifecycle_test
 
 import (
 	"context"
+	"errors"
 	"expvar"
 	"fmt"
 	"log/slog"
@@ -70,9 +71,12 @@ func ExampleApp_Run_budget() {
 		Floor:       8 * time.Second,
 		Components:  []lifecycle.Component{lifecycle.HTTP("web", &http.Server{Addr: ":8080"})},
 	}
-	fmt.Println(app.Run(context.Background()))
+	err := app.Run(context.Background())
+	fmt.Println(err)
+	fmt.Println(errors.Is(err, lifecycle.ErrConfig), lifecycle.ExitCode(err))
 	// Output:
 	// invalid configuration: component "web": the grace period of 10s is too short: pre-stop hook 0s + floor 8s + finishing requests 1.5s + stopping components 2s + reserve 2s = 13.5s
+	// true 2
 }
 
 // The plan says before anything runs what there is time for.

@@ -189,10 +189,14 @@ func ExampleTiming() {
 	fmt.Println("a container that is ready is known to be within", readiness.Passing())
 	startup := probes.Timing{PeriodSeconds: 5, FailureThreshold: 30}
 	fmt.Println("a start-up may take", startup.StartUp())
-	fmt.Println(liveness.Warnings(probes.Check{Name: "search", Timeout: 3 * time.Second}))
+	search := probes.Check{Name: "search", Timeout: 3 * time.Second}
+	fmt.Println(readiness.Warnings(search))
+	readiness.PeriodSeconds, readiness.TimeoutSeconds = 5, 4
+	fmt.Println(readiness.Warnings(search))
 	// Output:
 	// a dead container is told to stop within 33s
 	// a container that is ready is known to be within 4s
 	// a start-up may take 2m25s
 	// [check "search" may take 3s, its probe 1s (timeoutSeconds)]
+	// []
 }

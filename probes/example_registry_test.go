@@ -62,29 +62,60 @@ func ExampleChange() {
 	// readiness: passing -> failing (not ready: shutting down)
 }
 
+// How long the process was not ready.
+func ExampleRegistry_History() {
+	var registry probes.Registry
+	registry.Started()
+	registry.Maintain("new disks", time.Hour)
+	registry.EndMaintenance()
+	var since time.Time
+	for _, c := range registry.History() {
+		switch {
+		case c.Probe != "readiness":
+		case c.To == "failing":
+			since = c.Time
+		case !since.IsZero():
+			fmt.Println("less than an hour:", c.Time.Sub(since) < time.Hour)
+		}
+	}
+	// Output: less than an hour: true
+}
+
 // A service that other parts of the cluster reach by its endpoint alone may keep
 // serving until its listener is closed.
 func ExampleMoment() {
-	registry := &probes.Registry{RedAt: probes.AtAcceptWindowClosed}
-	registry.Started()
-	registry.Shutdown()
-	probe(registry.ReadyHandler(), "/readyz")
-	registry.AcceptWindowClosed()
-	probe(registry.ReadyHandler(), "/readyz")
+	for _, at := range []probes.Moment{probes.AtShutdown, probes.AtAcceptWindowClosed, probes.Never} {
+		registry := &probes.Registry{RedAt: at}
+		registry.Started()
+		registry.Shutdown()
+		probe(registry.ReadyHandler(), "/readyz")
+		registry.AcceptWindowClosed()
+		probe(registry.ReadyHandler(), "/readyz")
+	}
 	// Output:
+	// /readyz 503 not ready: shutting down
+	// /readyz 503 not ready: shutting down
 	// /readyz 200 ok
 	// /readyz 503 not ready: shutting down
+	// /readyz 200 ok
+	// /readyz 200 ok
 }
 
 // A Status is comparable, and what a loop of Watch is given.
 func ExampleStatus() {
 	var registry probes.Registry
-	fmt.Println(registry.Status().Reason)
+	tell := func(s probes.Status) {
+		fmt.Printf("live: %v, started: %v, ready: %v, serving: %v %q\n", s.Live, s.Started, s.Ready, s.Serving, s.Reason)
+	}
+	tell(registry.Status())
 	registry.Started()
-	fmt.Printf("%+v\n", registry.Status())
+	tell(registry.Status())
+	registry.Shutdown()
+	tell(registry.Status())
 	// Output:
-	// not ready: starting
-	// {Live:true Ready:true Started:true Serving:true ShuttingDown:false Reason:}
+	// live: true, started: false, ready: false, serving: false "not ready: starting"
+	// live: true, started: true, ready: true, serving: true ""
+	// live: true, started: true, ready: false, serving: true "not ready: shutting down"
 }
 
 // The loop of a worker says that it goes on, and at its end that it is not missed.

@@ -6,7 +6,9 @@ package probes_test
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"net/http"
+	"os"
 	"sync"
 	"time"
 
@@ -38,6 +40,63 @@ func ExampleRegistry() {
 	// /ready 404 not ready: shutting down
 	// /serving 200 ok
 	// /live 200 ok
+}
+
+// A database that all replicas share is asked less often, and not by all at one moment,
+// more often while it is down; one failure of three is an accident, and a replica that
+// starts takes it to be there.
+func ExampleCheck_settings() {
+	var registry probes.Registry
+	err := registry.AddReadiness(
+		probes.Check{
+			Name:             "db",
+			Func:             func(context.Context) error { return nil },
+			Interval:         2 * probes.DefaultInterval,
+			FailingInterval:  time.Second,
+			Timeout:          2 * probes.DefaultTimeout,
+			Jitter:           5 * time.Second,
+			FailureThreshold: 3,
+			SuccessThreshold: 2,
+			InitiallyPassing: true,
+			Tolerate:         time.Minute,
+			TolerateShare:    0.01, // a minute in a hundred
+		},
+		probes.Check{ // it costs a search: only when a probe asks, and once for all probes of 30 s
+			Name:     "search",
+			Func:     func(context.Context) error { return nil },
+			TTL:      30 * time.Second,
+			Optional: true,
+		},
+	)
+	fmt.Println(err)
+	registry.Started()
+	probe(registry.Handler(), "/readyz")
+	// Output:
+	// <nil>
+	// /readyz 200 ok, degraded: search
+}
+
+// Every change is one line of the log.
+func ExampleRegistry_log() {
+	registry := &probes.Registry{Logger: slog.New(slog.NewTextHandler(os.Stdout, &slog.HandlerOptions{
+		ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+			if a.Key == slog.TimeKey { // to make it an example that can be compared
+				return slog.Attr{}
+			}
+			return a
+		},
+	}))}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error)
+	go func() { done <- registry.Run(ctx) }()
+	registry.Started()
+	registry.Shutdown()
+	cancel()
+	<-done
+	// Output:
+	// level=INFO msg="probes: probe passes" probe=readiness
+	// level=INFO msg="probes: probe passes" probe=startup
+	// level=INFO msg="probes: probe fails" probe=readiness reason="not ready: shutting down"
 }
 
 // A restart is what helps against a deadlock.

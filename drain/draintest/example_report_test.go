@@ -5,7 +5,6 @@ package draintest_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -40,8 +39,34 @@ func ExampleConfig() {
 // Losses are told apart by their cause.
 func ExampleKindReport() {
 	k := draintest.KindReport{Kind: "kept", Sent: 1000, OK: 995, Reset: 1, Closed: 4, FirstLoss: io.EOF}
-	fmt.Println(k.Lost(), errors.Is(k.FirstLoss, io.EOF))
-	// Output: 5 true
+	fmt.Println("lost:", k.Lost(), "the first:", k.FirstLoss)
+	fmt.Println("came after the listener was closed:", k.Refused)
+	fmt.Println("met a connection that the server closed:", k.Reset+k.Closed+k.GoAway)
+	fmt.Println("got no answer, or a part of one:", k.Timeout+k.Truncated)
+	fmt.Println("were answered by an error:", k.Status)
+	fmt.Println("what else it was, FirstLoss may say:", k.Other)
+	// Output:
+	// lost: 5 the first: EOF
+	// came after the listener was closed: 0
+	// met a connection that the server closed: 5
+	// got no answer, or a part of one: 0
+	// were answered by an error: 0
+	// what else it was, FirstLoss may say: 0
+}
+
+// Clients that need a new connection for each request are paced, so that there are ports
+// enough; those of HTTP/2 upload while they are answered.
+func ExampleKind_settings() {
+	kinds := []draintest.Kind{
+		{Name: "cron jobs", NewConn: true, MinThink: 50 * time.Millisecond, MaxThink: 150 * time.Millisecond},
+		{Name: "uploads", Proto: "h2c", Streams: 4, Streaming: true},
+	}
+	for _, k := range kinds {
+		fmt.Printf("%s: a connection for each request: %v, parts: %v\n", k.Name, k.NewConn, k.Streaming)
+	}
+	// Output:
+	// cron jobs: a connection for each request: true, parts: false
+	// uploads: a connection for each request: false, parts: true
 }
 
 // Two rolls, one beside the other, are one report.

@@ -37,52 +37,6 @@ func TestEveryExportedTypeHasAnExample(t *testing.T) {
 	assert.GreaterOrEqual(t, types, 30, "exported types that were found")
 }
 
-// TestEveryExportedFunctionIsInAnExample reads the public packages: each exported function
-// and method is named by an example of a package, or by one of the programs to copy.
-func TestEveryExportedFunctionIsInAnExample(t *testing.T) {
-	// What others call: net/http, log/slog, errors and fmt.
-	ours := func(name string) bool {
-		return !slices.Contains([]string{"ServeHTTP", "LogValue", "Error", "Unwrap", "String"}, name)
-	}
-	var names []string
-	used := make(map[string]bool)
-	collect := func(n ast.Node) bool {
-		if id, ok := n.(*ast.Ident); ok {
-			used[id.Name] = true
-		}
-		return true
-	}
-	for _, dir := range publicPackages(t) {
-		p := parse(t, dir)
-		funcs := slices.Clone(p.Funcs)
-		examples := slices.Clone(p.Examples)
-		for _, typ := range p.Types {
-			funcs = slices.Concat(funcs, typ.Funcs, typ.Methods)
-			examples = slices.Concat(examples, typ.Examples)
-		}
-		for _, f := range funcs {
-			examples = slices.Concat(examples, f.Examples)
-			if ours(f.Name) {
-				names = append(names, f.Name)
-			}
-		}
-		for _, e := range examples {
-			ast.Inspect(e.Code, collect)
-		}
-	}
-	for _, file := range filesOf(t, ".go") {
-		if strings.HasPrefix(file, filepath.Join(root, "examples")+string(filepath.Separator)) {
-			f, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.SkipObjectResolution)
-			require.NoError(t, err)
-			ast.Inspect(f, collect)
-		}
-	}
-	assert.GreaterOrEqual(t, len(names), 80, "exported functions and methods that were found")
-	for _, name := range names {
-		assert.True(t, used[name], "%s is in no example", name)
-	}
-}
-
 // publicPackages returns the directories of the packages that a user may import.
 func publicPackages(t *testing.T) (dirs []string) {
 	t.Helper()

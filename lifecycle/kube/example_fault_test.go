@@ -40,9 +40,13 @@ spec:
 			if ok && strings.HasSuffix(fault.Path, ".terminationGracePeriodSeconds") {
 				continue
 			}
-			fmt.Println(err)
+			fmt.Println(fault.Object)
+			fmt.Println(fault.Path)
+			fmt.Println(fault.Reason)
 		}
 	}
 	// Output:
-	// Deployment/orders: spec.template.spec.containers[0].readinessProbe.tcpSocket: port 8080 accepts connections before the program is ready, and at the shutdown: ask /readyz by httpGet
+	// Deployment/orders
+	// spec.template.spec.containers[0].readinessProbe.tcpSocket
+	// port 8080 accepts connections before the program is ready, and at the shutdown: ask /readyz by httpGet
 }

@@ -86,8 +86,8 @@ func ExampleProcess() {
 	p.Ready("http://"+addr+"/readyz", time.Minute)
 	p.Signal(syscall.SIGTERM)
 	exit := p.Wait(30 * time.Second)
-	fmt.Println("status", exit.Status)
-	// Output: status 0
+	fmt.Println("status", exit.Status, "in time", exit.Took < 30*time.Second)
+	// Output: status 0 in time true
 }
 
 // The instants are those in the output of the program.

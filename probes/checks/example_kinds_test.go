@@ -7,7 +7,9 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
+	"io/fs"
 	"net/http"
 	"net/http/httptest"
 	"time"
@@ -48,6 +50,16 @@ func ExampleAll() {
 	)}
 	fmt.Println(storage.Func(context.Background()))
 	// Output: <nil>
+}
+
+// A secret that is mounted late.
+func ExampleFile() {
+	fmt.Println(checks.File(".")(context.Background()))
+	err := checks.File("testdata/no such secret")(context.Background())
+	fmt.Println(errors.Is(err, fs.ErrNotExist))
+	// Output:
+	// <nil>
+	// true
 }
 
 // Long pauses say that the process is short of memory or of processors.
