@@ -15,6 +15,6 @@ import (
 // socket that systemd has opened under that name. There is no systemd here.
 func Activated(name string) func(context.Context) (net.Listener, error) {
 	return func(context.Context) (net.Listener, error) {
-		return nil, errors.New("systemd passes no sockets on this system")
+		return nil, errors.New("lifecycle: systemd passes no sockets on this system")
 	}
 }

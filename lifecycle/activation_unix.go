@@ -39,25 +39,33 @@ var taken struct {
 // sd_listen_fds(3).
 func Activated(name string) func(context.Context) (net.Listener, error) {
 	return func(context.Context) (net.Listener, error) {
-		names, err := activatedNames()
+		l, err := activated(name)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("lifecycle: %w", err)
 		}
-		found := -1
-		for i, n := range names {
-			if name != "" && n != name {
-				continue
-			}
-			if found >= 0 {
-				return nil, fmt.Errorf("more than one of the sockets that systemd passes, %q, is %q", names, name)
-			}
-			found = i
-		}
-		if found < 0 {
-			return nil, fmt.Errorf("none of the sockets that systemd passes, %q, is %q", names, name)
-		}
-		return takeOver(firstActivated+found, names[found])
+		return l, nil
 	}
+}
+
+func activated(name string) (net.Listener, error) {
+	names, err := activatedNames()
+	if err != nil {
+		return nil, err
+	}
+	found := -1
+	for i, n := range names {
+		if name != "" && n != name {
+			continue
+		}
+		if found >= 0 {
+			return nil, fmt.Errorf("more than one of the sockets that systemd passes, %q, is %q", names, name)
+		}
+		found = i
+	}
+	if found < 0 {
+		return nil, fmt.Errorf("none of the sockets that systemd passes, %q, is %q", names, name)
+	}
+	return takeOver(firstActivated+found, names[found])
 }
 
 // activatedNames returns the names of the sockets that are meant for this process.

@@ -100,7 +100,7 @@ func TestInvalidConfiguration(t *testing.T) {
 				t.Setenv(tt.env[0], tt.env[1])
 			}
 			err := tt.app.Run(t.Context())
-			require.EqualError(t, err, "invalid configuration: "+tt.want)
+			require.EqualError(t, err, "lifecycle: invalid configuration: "+tt.want)
 			assert.ErrorIs(t, err, lifecycle.ErrConfig)
 			assert.Equal(t, 2, lifecycle.ExitCode(err))
 			assert.False(t, started, "nothing is started")
@@ -109,15 +109,15 @@ func TestInvalidConfiguration(t *testing.T) {
 }
 
 func TestNilAppIsInvalid(t *testing.T) {
-	assert.EqualError(t, (*lifecycle.App)(nil).Run(t.Context()), "invalid configuration: the App is nil")
+	assert.EqualError(t, (*lifecycle.App)(nil).Run(t.Context()), "lifecycle: invalid configuration: the App is nil")
 }
 
 func TestNilContextIsInvalid(t *testing.T) {
 	a, _ := app()
 	var none context.Context
-	assert.EqualError(t, a.Run(none), "invalid configuration: the context is nil")
+	assert.EqualError(t, a.Run(none), "lifecycle: invalid configuration: the context is nil")
 	_, err := (*lifecycle.App)(nil).Plan()
-	assert.EqualError(t, err, "invalid configuration: the App is nil")
+	assert.EqualError(t, err, "lifecycle: invalid configuration: the App is nil")
 }
 
 // TestAbsurdDurations: they are refused, whatever their sum overflows to, or do
@@ -205,7 +205,7 @@ func TestOddNames(t *testing.T) {
 		a, _ := app(components...)
 		err := runFor(t, a, time.Second)
 		for i, name := range names {
-			assert.ErrorContains(t, err, "stop "+name+": not done by its deadline")
+			assert.ErrorContains(t, err, "stop "+name+": lifecycle: not done by its deadline")
 			assert.Contains(t, a.Report().Components[i+1].Stacks, "TestOddNames", "%q", name)
 		}
 	})

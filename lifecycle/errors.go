@@ -16,9 +16,9 @@ import (
 
 // What the error of [App.Run] wraps.
 var (
-	ErrConfig   = errors.New("invalid configuration")
-	ErrStart    = errors.New("start failed")
-	ErrDeadline = errors.New("not done by its deadline")
+	ErrConfig   = errors.New("lifecycle: invalid configuration")
+	ErrStart    = errors.New("lifecycle: start failed")
+	ErrDeadline = errors.New("lifecycle: not done by its deadline")
 )
 
 // An Error is the failure of one component, or of the probe listener, whose name is

@@ -100,10 +100,10 @@ func TestOddPanicsAndErrors(t *testing.T) {
 		{"panic of a runtime error", func(chan struct{}) error { return errs()[1] },
 			"stop c: panic: runtime error: index out of range [1] with length 0", nil},
 		{"panic whose text panics", func(chan struct{}) error { panic(hostile{func() { panic("again") }}) }, "stop c: panic: %!v(PANIC=Error method: again)", nil},
-		{"panic whose text hangs", func(release chan struct{}) error { panic(hostile{func() { <-release }}) }, "stop c: not done by its deadline", lifecycle.ErrDeadline},
+		{"panic whose text hangs", func(release chan struct{}) error { panic(hostile{func() { <-release }}) }, "stop c: lifecycle: not done by its deadline", lifecycle.ErrDeadline},
 		{"panic whose text calls Goexit", func(chan struct{}) error { panic(hostile{runtime.Goexit}) }, "stop c: runtime.Goexit was called", nil},
 		{"error whose text panics", func(chan struct{}) error { return hostile{func() { panic("again") }} }, "stop c: panic: again", nil},
-		{"error whose text hangs", func(release chan struct{}) error { return hostile{func() { <-release }} }, "stop c: not done by its deadline", lifecycle.ErrDeadline},
+		{"error whose text hangs", func(release chan struct{}) error { return hostile{func() { <-release }} }, "stop c: lifecycle: not done by its deadline", lifecycle.ErrDeadline},
 		{"error whose text calls Goexit", func(chan struct{}) error { return hostile{runtime.Goexit} }, "stop c: runtime.Goexit was called", nil},
 		{"a typed nil", func(chan struct{}) error { var err *net.OpError; return err }, "stop c: <nil>", nil},
 		{"an error of many lines", func(chan struct{}) error { return errors.Join(io.EOF, closed) }, "stop c: EOF\nclosed", closed},
@@ -223,7 +223,7 @@ func TestListenerOfALateStartThatPanics(t *testing.T) {
 		}
 		a, _ := app(web)
 		err := runFor(t, a, time.Minute)
-		assert.ErrorContains(t, err, "start web: not done by its deadline")
+		assert.ErrorContains(t, err, "start web: lifecycle: not done by its deadline")
 		time.Sleep(2 * time.Minute)
 	})
 }

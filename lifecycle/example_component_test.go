@@ -100,7 +100,7 @@ func ExampleError() {
 	}
 	fmt.Println(errors.Is(err, lifecycle.ErrStart), lifecycle.ExitCode(err))
 	// Output:
-	// start failed: start db: no route to host
+	// lifecycle: start failed: start db: no route to host
 	// db start true
 	// true 3
 }

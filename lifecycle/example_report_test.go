@@ -65,7 +65,7 @@ func ExampleComponentReport() {
 		}
 	}
 	// Output:
-	// stop job: not done by its deadline true
+	// stop job: lifecycle: not done by its deadline true
 	// job left behind
 	//   and hangs in this example
 	// db stopped

@@ -75,7 +75,7 @@ func ExampleApp_Run_budget() {
 	fmt.Println(err)
 	fmt.Println(errors.Is(err, lifecycle.ErrConfig), lifecycle.ExitCode(err))
 	// Output:
-	// invalid configuration: component "web": the grace period of 10s is too short: pre-stop hook 0s + floor 8s + finishing requests 1.5s + stopping components 2s + reserve 2s = 13.5s
+	// lifecycle: invalid configuration: component "web": the grace period of 10s is too short: pre-stop hook 0s + floor 8s + finishing requests 1.5s + stopping components 2s + reserve 2s = 13.5s
 	// true 2
 }
 

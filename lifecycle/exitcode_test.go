@@ -80,7 +80,7 @@ func TestErrorOfAStartThatIsInterruptedIsNotLost(t *testing.T) {
 		{"its context's cause", context.Cause, ""},
 		{"one that wraps it", func(ctx context.Context) error { return fmt.Errorf("dial: %w", ctx.Err()) }, ""},
 		{"a cancellation below it", func(context.Context) error { return context.Canceled }, ""},
-		{"an error of its own", func(context.Context) error { return errors.New("schema is broken") }, "start failed: start db: schema is broken"},
+		{"an error of its own", func(context.Context) error { return errors.New("schema is broken") }, "lifecycle: start failed: start db: schema is broken"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

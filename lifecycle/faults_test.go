@@ -151,39 +151,39 @@ type fault struct {
 const s = time.Second
 
 var faults = []fault{
-	{"start", "returns an error", func(f *faultyApp) { f.guilty.Start = f.fail }, 3, 2 * s, "start failed: start guilty: broken"},
-	{"start", "panics", func(f *faultyApp) { f.guilty.Start = f.panic }, 3, 2 * s, "start failed: start guilty: panic: odd"},
-	{"start", "calls runtime.Goexit", func(f *faultyApp) { f.guilty.Start = f.goexit }, 3, 2 * s, "start failed: start guilty: runtime.Goexit was called"},
+	{"start", "returns an error", func(f *faultyApp) { f.guilty.Start = f.fail }, 3, 2 * s, "lifecycle: start failed: start guilty: broken"},
+	{"start", "panics", func(f *faultyApp) { f.guilty.Start = f.panic }, 3, 2 * s, "lifecycle: start failed: start guilty: panic: odd"},
+	{"start", "calls runtime.Goexit", func(f *faultyApp) { f.guilty.Start = f.goexit }, 3, 2 * s, "lifecycle: start failed: start guilty: runtime.Goexit was called"},
 	{"start", "hangs until it is told to stop", func(f *faultyApp) { f.guilty.Start = f.obey }, 0, 2 * s, `msg="start interrupted" component=guilty`},
-	{"start", "returns an error when it is told to stop", func(f *faultyApp) { f.guilty.Start = f.told(f.fail) }, 3, 2 * s, "start failed: start guilty: broken"},
-	{"start", "panics when it is told to stop", func(f *faultyApp) { f.guilty.Start = f.told(f.panic) }, 3, 2 * s, "start failed: start guilty: panic: odd"},
+	{"start", "returns an error when it is told to stop", func(f *faultyApp) { f.guilty.Start = f.told(f.fail) }, 3, 2 * s, "lifecycle: start failed: start guilty: broken"},
+	{"start", "panics when it is told to stop", func(f *faultyApp) { f.guilty.Start = f.told(f.panic) }, 3, 2 * s, "lifecycle: start failed: start guilty: panic: odd"},
 	{"start", "succeeds, but late after it was told to stop", func(f *faultyApp) { f.guilty.Start = f.told(f.after(3*s, f.nothing)) }, 0, 5 * s, "exit_code=0"},
-	{"start", "hangs, and ignores its context", func(f *faultyApp) { f.guilty.Start = f.hang }, 4, 16 * s, "start guilty: not done by its deadline"},
+	{"start", "hangs, and ignores its context", func(f *faultyApp) { f.guilty.Start = f.hang }, 4, 16 * s, "start guilty: lifecycle: not done by its deadline"},
 	{"start", "succeeds when it has been left behind", func(f *faultyApp) {
 		f.guilty.Start = f.told(f.after(17*s, f.nothing))
 		f.guilty.Run = f.panic // is not called
-	}, 4, 16 * s, "start guilty: not done by its deadline"},
+	}, 4, 16 * s, "start guilty: lifecycle: not done by its deadline"},
 	{"start", "a server's listen hangs", func(f *faultyApp) {
 		f.serve(nil)
 		f.guilty.Listen = func(context.Context) (net.Listener, error) { f.hang(context.Background()); return memnet.Listen(), nil }
-	}, 4, 25 * s, "start guilty: not done by its deadline"},
+	}, 4, 25 * s, "start guilty: lifecycle: not done by its deadline"},
 	{"start", "hangs, and another one fails", func(f *faultyApp) {
 		f.guilty.Start = f.hang
 		f.Components = append(f.Components, lifecycle.Component{Name: "other", Start: f.after(2*s, f.fail)})
-	}, 4, 16 * s, "start failed: start other: broken"},
+	}, 4, 16 * s, "lifecycle: start failed: start other: broken"},
 	{"start", "the name of its check is taken", func(f *faultyApp) {
 		f.Probes = new(probes.Registry)
 		f.Probes.AddReadiness(probes.Check{Name: "guilty", Func: f.nothing})
 		f.guilty.Ready = f.nothing
-	}, 3, 2 * s, `start failed: start guilty: probes: invalid check: there is a readiness check "guilty" already`},
+	}, 3, 2 * s, `lifecycle: start failed: start guilty: probes: invalid check: there is a readiness check "guilty" already`},
 	{"start", "a server gets no listener", func(f *faultyApp) {
 		f.serve(nil)
 		f.guilty.Listen = func(context.Context) (net.Listener, error) { return nil, nil }
-	}, 3, 2 * s, "start failed: start guilty: it has no listener: Listen has returned nil"},
+	}, 3, 2 * s, "lifecycle: start failed: start guilty: it has no listener: Listen has returned nil"},
 	{"start", "a server has TLS and no certificate", func(f *faultyApp) {
 		f.serve(nil)
 		f.guilty.Server.HTTP.TLSConfig = new(tls.Config)
-	}, 3, 2 * s, "start failed: start guilty: its TLSConfig has no certificate"},
+	}, 3, 2 * s, "lifecycle: start failed: start guilty: its TLSConfig has no certificate"},
 
 	{"run", "ends while another one starts", func(f *faultyApp) { f.guilty.Run = f.after(s/2, f.nothing) }, 0, 4*s + s/2, `reason="component guilty ended by itself"`},
 	{"run", "ends after a while", func(f *faultyApp) { f.guilty.Run = f.after(9*s, f.nothing) }, 0, 4 * s, `reason="component guilty ended by itself"`},
@@ -193,7 +193,7 @@ var faults = []fault{
 	{"run", "returns an error when it is told to stop", func(f *faultyApp) { f.guilty.Run = f.told(f.fail) }, 1, 4 * s, "run guilty: broken"},
 	{"run", "returns its context's error when it is told to stop", func(f *faultyApp) { f.guilty.Run = f.obey }, 0, 4 * s, "exit_code=0"},
 	{"run", "panics when it is told to stop", func(f *faultyApp) { f.guilty.Run = f.told(f.panic) }, 1, 4 * s, "run guilty: panic: odd"},
-	{"run", "ignores its context", func(f *faultyApp) { f.guilty.Run = f.hang }, 4, 17 * s, "run guilty: not done by its deadline"},
+	{"run", "ignores its context", func(f *faultyApp) { f.guilty.Run = f.hang }, 4, 17 * s, "run guilty: lifecycle: not done by its deadline"},
 	{"run", "a server's listener breaks", func(f *faultyApp) {
 		f.serve(nil)
 		l := memnet.Listen()
@@ -216,7 +216,7 @@ var faults = []fault{
 
 	{"probes", "the address is in use", func(f *faultyApp) {
 		f.ProbeAddr, f.taken = "probes.invalid:8081", &net.OpError{Op: "listen", Net: "tcp", Err: syscall.EADDRINUSE}
-	}, 3, 0, "start failed: start probes: listen tcp: address already in use"},
+	}, 3, 0, "lifecycle: start failed: start probes: listen tcp: address already in use"},
 	{"probes", "accepting fails", func(f *faultyApp) { f.accept(f.after(9*s, f.fail)) }, 1, 4 * s, "run probes: broken"},
 	{"probes", "accepting panics", func(f *faultyApp) { f.accept(f.after(9*s, f.panic)) }, 1, 4 * s, "run probes: panic: odd"},
 	{"probes", "what answers beside them panics", func(f *faultyApp) {
@@ -228,7 +228,7 @@ var faults = []fault{
 
 	{"drain", "a handler ignores its context", func(f *faultyApp) {
 		f.serve(func(http.ResponseWriter, *http.Request) { f.hang(context.Background()) })
-	}, 4, 25 * s, "drain guilty: not done by its deadline: "},
+	}, 4, 25 * s, "drain guilty: lifecycle: not done by its deadline: "},
 	{"drain", "a handler waits for its context", func(f *faultyApp) {
 		f.serve(func(_ http.ResponseWriter, r *http.Request) { f.obey(r.Context()) })
 	}, 0, 22*s + 5*time.Millisecond, `msg="requests were cancelled before the deadline" component=guilty requests=1`},
@@ -237,7 +237,7 @@ var faults = []fault{
 	}, 0, 7 * s, "panic serving pipe: odd"},
 
 	{"drain", "a server's listener panics when it is closed", func(f *faultyApp) { f.close(f.panic) }, 1, 2 * s, "drain guilty: drain: Close of the listener lifecycle_test.closer panicked: odd"},
-	{"drain", "a server's listener hangs when it is closed", func(f *faultyApp) { f.close(f.hang) }, 4, 27*s + s/2, "drain guilty: not done by its deadline: drain: cut at the deadline: Close of the listener lifecycle_test.closer, which has not returned"},
+	{"drain", "a server's listener hangs when it is closed", func(f *faultyApp) { f.close(f.hang) }, 4, 27*s + s/2, "drain guilty: lifecycle: not done by its deadline: drain: cut at the deadline: Close of the listener lifecycle_test.closer, which has not returned"},
 	{"drain", "a server's connection hangs when it is to end", func(f *faultyApp) {
 		f.connect(oddConn{setReadDeadline: func() { f.hang(context.Background()) }}, func(http.ResponseWriter, *http.Request) {})
 	}, 4, 25 * s, "SetReadDeadline of the connection lifecycle_test.oddConn, which has not returned"},
@@ -257,11 +257,11 @@ var faults = []fault{
 		work.Start(context.Background(), "import")
 		f.guilty.Drain = work.Drain
 		f.Components = append(f.Components, f.component("far"))
-	}, 4, 25*s - 50*time.Millisecond, "drain guilty: not done by its deadline: drain: cut at the deadline: import (running for 1m22.95s)"},
+	}, 4, 25*s - 50*time.Millisecond, "drain guilty: lifecycle: not done by its deadline: drain: cut at the deadline: import (running for 1m22.95s)"},
 	{"drain", "a worker's drain hangs, and ignores its context", func(f *faultyApp) {
 		f.guilty.Drain = f.hang
 		f.Components = append(f.Components, f.component("far"))
-	}, 4, 25 * s, "drain guilty: not done by its deadline"},
+	}, 4, 25 * s, "drain guilty: lifecycle: not done by its deadline"},
 
 	{"drain", "a worker has failed, and leaves work", func(f *faultyApp) {
 		var work drain.Tracker
@@ -279,7 +279,7 @@ var faults = []fault{
 		work.Start(context.Background(), "import")
 		f.guilty.Run, f.guilty.Drain = f.after(9*s, f.nothing), work.Drain
 		f.Components = append(f.Components, f.component("far"))
-	}, 4, 25*s - 50*time.Millisecond, "drain guilty: not done by its deadline: drain: cut at the deadline: import (running for 32.95s)"},
+	}, 4, 25*s - 50*time.Millisecond, "drain guilty: lifecycle: not done by its deadline: drain: cut at the deadline: import (running for 32.95s)"},
 	{"drain", "a worker fails meanwhile", func(f *faultyApp) {
 		var work drain.Tracker
 		work.Start(context.Background(), "import")
@@ -289,32 +289,32 @@ var faults = []fault{
 	{"stop", "returns an error", func(f *faultyApp) { f.guilty.Stop = f.fail }, 1, 4 * s, "stop guilty: broken"},
 	{"stop", "panics", func(f *faultyApp) { f.guilty.Stop = f.panic }, 1, 4 * s, "stop guilty: panic: odd"},
 	{"stop", "calls runtime.Goexit", func(f *faultyApp) { f.guilty.Stop = f.goexit }, 1, 4 * s, "stop guilty: runtime.Goexit was called"},
-	{"stop", "hangs until its context ends", func(f *faultyApp) { f.guilty.Stop = f.obey }, 4, 17*s - 50*time.Millisecond, "stop guilty: not done by its deadline: context deadline exceeded"},
-	{"stop", "hangs, and ignores its context", func(f *faultyApp) { f.guilty.Stop = f.hang }, 4, 17 * s, "stop guilty: not done by its deadline"},
-	{"stop", "hangs, and so does its run", func(f *faultyApp) { f.guilty.Run, f.guilty.Stop = f.hang, f.hang }, 4, 17 * s, "stop guilty: not done by its deadline"},
-	{"stop", "hangs for longer than its share, and then panics", func(f *faultyApp) { f.guilty.Stop = f.after(16*s, f.panic) }, 4, 17 * s, "stop guilty: not done by its deadline"},
+	{"stop", "hangs until its context ends", func(f *faultyApp) { f.guilty.Stop = f.obey }, 4, 17*s - 50*time.Millisecond, "stop guilty: lifecycle: not done by its deadline: context deadline exceeded"},
+	{"stop", "hangs, and ignores its context", func(f *faultyApp) { f.guilty.Stop = f.hang }, 4, 17 * s, "stop guilty: lifecycle: not done by its deadline"},
+	{"stop", "hangs, and so does its run", func(f *faultyApp) { f.guilty.Run, f.guilty.Stop = f.hang, f.hang }, 4, 17 * s, "stop guilty: lifecycle: not done by its deadline"},
+	{"stop", "hangs for longer than its share, and then panics", func(f *faultyApp) { f.guilty.Stop = f.after(16*s, f.panic) }, 4, 17 * s, "stop guilty: lifecycle: not done by its deadline"},
 	{"stop", "hangs after a failed start of another", func(f *faultyApp) {
 		f.guilty.Stop = f.hang
 		f.Components = append(f.Components, lifecycle.Component{Name: "other", DependsOn: []string{"guilty"}, Start: f.fail})
-	}, 4, 16 * s, "stop guilty: not done by its deadline"},
+	}, 4, 16 * s, "stop guilty: lifecycle: not done by its deadline"},
 	{"stop", "hangs in every component", func(f *faultyApp) {
 		f.guilty.Stop = f.hang
 		f.Components = append(f.Components,
 			lifecycle.Component{Name: "above", DependsOn: []string{"guilty"}, Stop: f.hang},
 			lifecycle.Component{Name: "far", Stop: f.hang})
-	}, 4, 28 * s, "stop guilty: not done by its deadline"},
+	}, 4, 28 * s, "stop guilty: lifecycle: not done by its deadline"},
 
 	{"flush", "returns an error", func(f *faultyApp) { f.Flush = f.fail }, 1, 4 * s, "stop flush: broken"},
 	{"flush", "panics", func(f *faultyApp) { f.Flush = f.panic }, 1, 4 * s, "stop flush: panic: odd"},
 	{"flush", "calls runtime.Goexit", func(f *faultyApp) { f.Flush = f.goexit }, 1, 4 * s, "stop flush: runtime.Goexit was called"},
-	{"flush", "hangs until its context ends", func(f *faultyApp) { f.Flush = f.obey }, 4, 9*s - 50*time.Millisecond, "stop flush: not done by its deadline: context deadline exceeded"},
-	{"flush", "hangs, and ignores its context", func(f *faultyApp) { f.Flush = f.hang }, 4, 9 * s, "stop flush: not done by its deadline"},
+	{"flush", "hangs until its context ends", func(f *faultyApp) { f.Flush = f.obey }, 4, 9*s - 50*time.Millisecond, "stop flush: lifecycle: not done by its deadline: context deadline exceeded"},
+	{"flush", "hangs, and ignores its context", func(f *faultyApp) { f.Flush = f.hang }, 4, 9 * s, "stop flush: lifecycle: not done by its deadline"},
 	{"flush", "hangs after every component", func(f *faultyApp) {
 		f.guilty.Stop, f.Flush = f.hang, f.hang
 		f.Components = append(f.Components,
 			lifecycle.Component{Name: "above", DependsOn: []string{"guilty"}, Stop: f.hang},
 			lifecycle.Component{Name: "far", Stop: f.hang})
-	}, 4, 29 * s, "stop flush: not done by its deadline"},
+	}, 4, 29 * s, "stop flush: lifecycle: not done by its deadline"},
 
 	{"observer", "hangs", func(f *faultyApp) {
 		f.Observers = append(f.Observers, func(lifecycle.Event) { f.hang(context.Background()) })

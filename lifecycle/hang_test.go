@@ -27,9 +27,9 @@ func whatHangs(release <-chan struct{}) []struct {
 		c    lifecycle.Component
 		want string
 	}{
-		{"start", lifecycle.Component{Start: hang}, "start guilty: not done by its deadline"},
-		{"run", lifecycle.Component{Run: hang}, "run guilty: not done by its deadline"},
-		{"stop", lifecycle.Component{Stop: hang}, "stop guilty: not done by its deadline"},
+		{"start", lifecycle.Component{Start: hang}, "start guilty: lifecycle: not done by its deadline"},
+		{"run", lifecycle.Component{Run: hang}, "run guilty: lifecycle: not done by its deadline"},
+		{"stop", lifecycle.Component{Stop: hang}, "stop guilty: lifecycle: not done by its deadline"},
 	}
 }
 
@@ -81,7 +81,7 @@ func TestEveryHangInAChainIsNamedBeforeTheDeadline(t *testing.T) {
 		took := time.Since(t0) - time.Minute
 		close(release)
 		for _, name := range []string{"stop a", "stop b", "stop c", "stop d", "stop flush"} {
-			assert.ErrorContains(t, err, name+": not done by its deadline")
+			assert.ErrorContains(t, err, name+": lifecycle: not done by its deadline")
 		}
 		assert.Equal(t, 29*time.Second, took, "28 s, and half of the reserve for Flush")
 	})

@@ -57,7 +57,7 @@ func TestFaultyProgramIsGoneBeforeTheGracePeriod(t *testing.T) {
 		{"run fails", "", 1, []string{"run guilty: broken", "db stopped"}},
 		{"run panics as it stops", "instant=Started", 1, []string{"run guilty: panic: odd", "db stopped"}},
 		{"stop leaves by Goexit", "instant=Started", 1, []string{"stop guilty: runtime.Goexit was called", "db stopped"}},
-		{"stop obeys", "instant=Started", 4, []string{"stop guilty: not done by its deadline: context deadline exceeded", "db stopped"}},
+		{"stop obeys", "instant=Started", 4, []string{"stop guilty: lifecycle: not done by its deadline: context deadline exceeded", "db stopped"}},
 		{"error hangs", "instant=Started", 4, []string{"component=guilty op=stop", "hostile", "db stopped"}},
 		{"a hundred hang", "instant=Started", 4, []string{"component=guilty0 op=stop", "component=guilty99 op=stop", "db stopped", "instant=Exited"}},
 		{"observer hangs", "instant=Started", 0, []string{"observer has not been told everything", "faulty", "db stopped"}},

@@ -216,10 +216,10 @@ func TestReport(t *testing.T) {
 		err := runFor(t, a, time.Minute)
 		r := a.Report()
 
-		assert.Equal(t, "start failed: start bad: no", r.Reason)
+		assert.Equal(t, "lifecycle: start failed: start bad: no", r.Reason)
 		assert.Equal(t, 4, r.ExitStatus)
 		assert.Equal(t, lifecycle.ExitCode(err), r.ExitStatus)
-		assert.Equal(t, []string{"start failed: start bad: no", "stop hung: not done by its deadline"}, r.Errors)
+		assert.Equal(t, []string{"lifecycle: start failed: start bad: no", "stop hung: lifecycle: not done by its deadline"}, r.Errors)
 		assert.Equal(t, 2*time.Second, r.Up)
 		assert.Equal(t, 16*time.Second, r.Took)
 		assert.Equal(t, []lifecycle.PhaseReport{
@@ -237,7 +237,7 @@ func TestReport(t *testing.T) {
 			{Name: "never", Fate: "not started"},
 			{Name: "bad", Fate: "failed"},
 		}, r.Components)
-		const line = "start failed: start bad: no: took 16s of 28s, accept window 0s, drain 0s, components 16s, flush 0s, exit 0s; " +
+		const line = "lifecycle: start failed: start bad: no: took 16s of 28s, accept window 0s, drain 0s, components 16s, flush 0s, exit 0s; " +
 			"slowest hung 14s, db 2s; requests served 0, clients told 0, cut 0; exit status 4"
 		assert.Equal(t, line, r.String())
 		assert.Contains(t, log.String(), line)

@@ -20,7 +20,7 @@ func TestAppRunsOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, _ := app()
 		require.NoError(t, runFor(t, a, time.Second))
-		assert.EqualError(t, a.Run(t.Context()), "invalid configuration: the App has been run before")
+		assert.EqualError(t, a.Run(t.Context()), "lifecycle: invalid configuration: the App has been run before")
 	})
 }
 
@@ -29,7 +29,7 @@ func TestSecondRunInsideTheFirst(t *testing.T) {
 		var a *lifecycle.App
 		a, _ = app(lifecycle.Component{Name: "a", Start: func(ctx context.Context) error { return a.Run(ctx) }})
 		err := a.Run(t.Context())
-		assert.EqualError(t, err, "start failed: start a: invalid configuration: the App has been run before")
+		assert.EqualError(t, err, "lifecycle: start failed: start a: lifecycle: invalid configuration: the App has been run before")
 	})
 }
 
@@ -49,7 +49,7 @@ func TestManyRunsAtOnceAreOne(t *testing.T) {
 				ran++
 				continue
 			}
-			assert.EqualError(t, err, "invalid configuration: the App has been run before")
+			assert.EqualError(t, err, "lifecycle: invalid configuration: the App has been run before")
 		}
 		assert.Equal(t, 1, ran)
 		assert.Equal(t, []string{"1s db started", "1m2s db stopped"}, d.lines())

@@ -30,7 +30,7 @@ func TestPlanIsTheErrorOfRun(t *testing.T) {
 	a := &lifecycle.App{Components: []lifecycle.Component{{Name: "a", DependsOn: []string{"a"}}}}
 	_, err := a.Plan()
 	require.ErrorIs(t, err, lifecycle.ErrConfig)
-	require.EqualError(t, err, "invalid configuration: dependency cycle: a -> a")
+	require.EqualError(t, err, "lifecycle: invalid configuration: dependency cycle: a -> a")
 	assert.Equal(t, err.Error(), a.Run(t.Context()).Error())
 }
 

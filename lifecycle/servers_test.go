@@ -161,7 +161,7 @@ func TestDrainThatIsLateIsReported(t *testing.T) {
 			return s.Drain(ctx)
 		})
 		require.ErrorIs(t, err, lifecycle.ErrDeadline)
-		assert.ErrorContains(t, err, "drain web: not done by its deadline: drain: cut at the deadline: GET /slow")
+		assert.ErrorContains(t, err, "drain web: lifecycle: not done by its deadline: drain: cut at the deadline: GET /slow")
 		assert.Contains(t, log.String(), "drain of a component that was left behind is over")
 		assert.Contains(t, strings.Join(d.lines(), "\n"), "db stopped")
 		require.NotNil(t, a.Report().Components[1].Drained)

@@ -25,7 +25,7 @@ func TestFailedStartIsUndone(t *testing.T) {
 		bad.Start = func(context.Context) error { time.Sleep(time.Second); return errors.New("no route") }
 		a, _ := app(d.component("db"), bad, d.component("web", "bad"), d.component("cache"))
 		err := a.Run(t.Context())
-		require.EqualError(t, err, "start failed: start bad: no route")
+		require.EqualError(t, err, "lifecycle: start failed: start bad: no route")
 		assert.Equal(t, 3, lifecycle.ExitCode(err))
 		assert.ElementsMatch(t, []string{"1s db started", "1s cache started", "4s db stopped", "4s cache stopped"}, d.lines())
 	})

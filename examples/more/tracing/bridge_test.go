@@ -105,9 +105,9 @@ func TestStopThatHangsIsASpanThatSaysSo(t *testing.T) {
 			byName[span.Name] = span
 		}
 		hung := byName["left behind"]
-		assert.Equal(t, "stop db: not done by its deadline", hung.Status.Description)
+		assert.Equal(t, "stop db: lifecycle: not done by its deadline", hung.Status.Description)
 		assert.Equal(t, 28*time.Second, hung.EndTime.Sub(hung.StartTime))
-		assert.Equal(t, "stop worker: broken\nstop db: not done by its deadline", byName["shutdown"].Status.Description)
+		assert.Equal(t, "stop worker: broken\nstop db: lifecycle: not done by its deadline", byName["shutdown"].Status.Description)
 		time.Sleep(time.Hour)
 	})
 }
