@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -79,28 +80,20 @@ func startCommand(ctx context.Context, c Config, output io.Writer) (instance, er
 	return p, p.waitReady(ctx)
 }
 
-// waitReady asks the readiness probe until it answers 2xx, each time on a new
-// connection, as the kubelet does. A process in another address space leaves no
-// other way than asking.
+// waitReady asks the readiness probe until it answers 2xx and somebody listens for
+// the clients, each time on new connections, as the kubelet does. A process in another
+// address space leaves no other way than asking.
 func (p *command) waitReady(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
 	defer cancel()
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	tick := time.NewTicker(readyPoll)
 	defer tick.Stop()
-	var last error
+	last := errors.New("no answer yet")
 	for {
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, p.ready, nil)
-		if err != nil {
-			return fmt.Errorf("draintest: %w", err)
-		}
-		resp, err := client.Do(req)
+		err := p.ask(ctx, client)
 		if err == nil {
-			resp.Body.Close()
-			if resp.StatusCode/100 == 2 {
-				return nil
-			}
-			err = errors.New(resp.Status)
+			return nil
 		}
 		if ctx.Err() == nil {
 			last = err
@@ -110,9 +103,41 @@ func (p *command) waitReady(ctx context.Context) error {
 		case <-p.done:
 			return fmt.Errorf("draintest: the command ended before it was ready: %v\n%s", p.cmd.ProcessState, p.output)
 		case <-ctx.Done():
-			return fmt.Errorf("draintest: the command is not ready: %w (%s: %v)\n%s", ctx.Err(), p.ready, last, p.output)
+			return fmt.Errorf("draintest: the command is not ready: %w (%w; its $PORT is %s, its $PROBE_PORT %s)\n%s",
+				ctx.Err(), last, p.env("PORT"), p.env("PROBE_PORT"), p.output)
 		}
 	}
+}
+
+// ask returns an error that names the address that was tried.
+func (p *command) ask(ctx context.Context, client *http.Client) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, p.ready, nil)
+	if err != nil {
+		return err
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		return err
+	}
+	resp.Body.Close()
+	if resp.StatusCode/100 != 2 {
+		return fmt.Errorf("GET %s: %s", p.ready, resp.Status)
+	}
+	conn, err := new(net.Dialer).DialContext(ctx, "tcp", p.addr)
+	if err != nil {
+		return fmt.Errorf("GET %s: %s, but %w", p.ready, resp.Status, err)
+	}
+	return conn.Close()
+}
+
+// env returns what the command has been given, of which Config.Env has the last word.
+func (p *command) env(name string) (value string) {
+	for _, v := range p.cmd.Env {
+		if text, ok := strings.CutPrefix(v, name+"="); ok {
+			value = text
+		}
+	}
+	return value
 }
 
 func (p *command) address() string       { return p.addr }

@@ -51,8 +51,8 @@ const (
 // A Config says what to roll, and how. Exactly one of Command and Serve is set.
 type Config struct {
 	// Command is a program and its arguments. It listens on 127.0.0.1:$PORT or
-	// on all interfaces, and is ready when GET Ready on $PROBE_PORT answers 2xx.
-	// It is terminated by SIGTERM. It should be the server itself: a wrapper that
+	// on all interfaces, and is ready when it does and GET Ready on $PROBE_PORT answers
+	// 2xx. It is terminated by SIGTERM. It should be the server itself: a wrapper that
 	// does not pass SIGTERM on, such as "go run" or a shell, leaves alone, and
 	// then the server is killed. On Unix the command has a process group of its
 	// own, which is killed at the command's end, and which the Ctrl-C of a

@@ -48,6 +48,10 @@ func TestMain(m *testing.M) {
 			}
 		}()
 		command(ctx)
+	case "is not ready":
+		unready(http.StatusServiceUnavailable)
+	case "listens elsewhere":
+		unready(http.StatusOK)
 	case "ignores SIGTERM":
 		signal.Ignore(syscall.SIGTERM)
 		os.Stderr.WriteString("I stay\n")
