@@ -74,7 +74,7 @@ func run(ctx context.Context, args []string) error {
 	f.IntVar(&c.rounds, "rounds", 0, "how many `rounds` of each benchmark (default: the section's)")
 	f.IntVar(&c.terminations, "terminations", c.terminations, "how `many` terminations of each service, by default $"+terminationsEnv)
 	f.IntVar(&c.beside, "beside", 3, "how `many` services to roll side by side")
-	services := f.String("services", "", "only the services whose names match the `regexp`; the figures of others are kept with -add alone")
+	services := f.String("services", "", "only the services whose names match the `regexp`; the figures of others stay as they are")
 	if err := f.Parse(args); err != nil {
 		return err
 	}
@@ -129,6 +129,9 @@ func measure(ctx context.Context, c config) error {
 		if err != nil {
 			return err
 		}
+		if err := c.fits(s.name, machine); err != nil { // before it takes an hour
+			return err
+		}
 		measured, err := s.measure(ctx, c)
 		if err != nil {
 			return fmt.Errorf("%s: %w", s.name, err)
@@ -138,6 +141,24 @@ func measure(ctx context.Context, c config) error {
 			return err
 		}
 		log.Printf("%s took %v", s.name, measured.Took.Round(time.Second))
+	}
+	return nil
+}
+
+// fits returns an error if a section was measured elsewhere, and some of that is to be
+// kept.
+func (c config) fits(section string, here machine) error {
+	all, err := load(c.store)
+	if err != nil {
+		return err
+	}
+	old := all[section]
+	part := section == "rolls" && slices.ContainsFunc(services, func(v service) bool { return !c.services.MatchString(v.name) })
+	if old == nil || !c.add && !part {
+		return nil
+	}
+	if err := old.fits(here); err != nil {
+		return fmt.Errorf("%s: %w", section, err)
 	}
 	return nil
 }

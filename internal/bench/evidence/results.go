@@ -23,6 +23,8 @@ type measured struct {
 	Took    time.Duration
 	Rounds  []round `json:",omitempty"`
 	Rolls   []roll  `json:",omitempty"`
+
+	part bool // -services has left some services out
 }
 
 // A round is the values of each benchmark by unit.
@@ -56,15 +58,21 @@ func load(name string) (results, error) {
 	return all, nil
 }
 
-// keep keeps a section in place of what was there, or adds it.
+// keep keeps a section in place of what was there, or adds it. What -services has left
+// out stays as it was.
 func keep(name, section string, m *measured, add bool) error {
 	all, err := load(name)
 	if err != nil {
 		return err
 	}
-	if old := all[section]; add && old != nil {
-		if m, err = old.plus(m); err != nil {
+	if old := all[section]; old != nil && (add || m.part) {
+		if err := old.fits(m.Machine); err != nil {
 			return fmt.Errorf("%s: %w", section, err)
+		}
+		if add {
+			m = old.plus(m)
+		} else {
+			m = old.with(m)
 		}
 	}
 	all[section] = m
@@ -75,11 +83,31 @@ func keep(name, section string, m *measured, add bool) error {
 	return os.WriteFile(name, append(b, '\n'), 0o644)
 }
 
-// plus returns both together. They have to be of the same code and the same machine.
-func (m *measured) plus(o *measured) (*measured, error) {
-	if m.Machine.undated() != o.Machine.undated() {
-		return nil, fmt.Errorf("measured on %+v before, and now on %+v", m.Machine, o.Machine)
+// fits returns an error unless a machine, and the code on it, is that of a section, so
+// that what is measured there can stand in one table with it.
+func (m *measured) fits(o machine) error {
+	if m.Machine.undated() != o.undated() {
+		return fmt.Errorf("measured on %+v before, and now on %+v: measure all of it again, without -add and -services", m.Machine, o)
 	}
+	return nil
+}
+
+// with returns o with the services of m that it has left out, in m's order.
+func (m *measured) with(o *measured) *measured {
+	both := &measured{Machine: o.Machine, Took: max(m.Took, o.Took), Rolls: slices.Clone(m.Rolls)}
+	for _, r := range o.Rolls {
+		i := slices.IndexFunc(both.Rolls, func(t roll) bool { return t.Service == r.Service })
+		if i < 0 {
+			both.Rolls = append(both.Rolls, r)
+		} else {
+			both.Rolls[i] = r
+		}
+	}
+	return both
+}
+
+// plus returns both together.
+func (m *measured) plus(o *measured) *measured {
 	sum := &measured{Machine: o.Machine, Took: m.Took + o.Took}
 	sum.Rounds = slices.Concat(m.Rounds, o.Rounds)
 	sum.Rolls = slices.Clone(m.Rolls)
@@ -100,7 +128,7 @@ func (m *measured) plus(o *measured) (*measured, error) {
 		t.Exits = slices.Concat(t.Exits, r.Exits)
 		t.Missing = cmp.Or(t.Missing, r.Missing)
 	}
-	return sum, nil
+	return sum
 }
 
 // values returns those of a benchmark, one for each round.

@@ -6,6 +6,7 @@ package main
 import (
 	"flag"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -100,12 +101,49 @@ func TestSectionsAreKeptOneByOne(t *testing.T) {
 func TestTerminationsAreAdded(t *testing.T) {
 	a := &measured{Rolls: []roll{{Service: "x", Sent: 10, Lost: 1, Refused: 1, Exits: []time.Duration{1}}, {Service: "y", Missing: "no"}}}
 	b := &measured{Rolls: []roll{{Service: "y", Sent: 5}, {Service: "x", Sent: 20, Lost: 2, Exits: []time.Duration{2, 3}}}}
-	sum, err := a.plus(b)
-	require.NoError(t, err)
+	sum := a.plus(b)
 	assert.Equal(t, []roll{
 		{Service: "x", Sent: 30, Lost: 3, Refused: 1, Exits: []time.Duration{1, 2, 3}}, {Service: "y", Sent: 5},
 	}, sum.Rolls)
 	assert.Len(t, a.Rolls[0].Exits, 1, "what is added to changes")
+}
+
+// TestServicesThatAreLeftOutStay: -services alone replaces what it names, on the machine
+// on which the others were measured.
+func TestServicesThatAreLeftOutStay(t *testing.T) {
+	store := filepath.Join(t.TempDir(), "results.json")
+	here := machine{CPU: "a", Commit: "1", Date: "2026-01-01"}
+	require.NoError(t, keep(store, "rolls", &measured{
+		Machine: here, Took: time.Hour, Rolls: []roll{{Service: "x", Sent: 10, Lost: 1}, {Service: "y", Sent: 20}},
+	}, false))
+
+	here.Date = "2026-01-02"
+	again := &measured{Machine: here, Took: time.Second, Rolls: []roll{{Service: "z", Sent: 5}, {Service: "x", Sent: 11}}, part: true}
+	require.NoError(t, keep(store, "rolls", again, false))
+	all, err := load(store)
+	require.NoError(t, err)
+	assert.Equal(t, []roll{{Service: "x", Sent: 11}, {Service: "y", Sent: 20}, {Service: "z", Sent: 5}}, all["rolls"].Rolls)
+	assert.Equal(t, time.Hour, all["rolls"].Took)
+
+	here.Commit = "2"
+	again.Machine = here
+	assert.ErrorContains(t, keep(store, "rolls", again, false), "rolls: measured on ")
+	kept, err := load(store)
+	require.NoError(t, err)
+	assert.Equal(t, all, kept)
+
+	for _, tt := range []struct {
+		services, section string
+		add, fits         bool
+	}{
+		{"^x$|fx", "rolls", false, false},
+		{"^x$|fx", "probes", false, true}, // which has no services, and is measured as a whole
+		{"", "rolls", false, true},
+		{"", "rolls", true, false},
+	} {
+		c := config{store: store, services: regexp.MustCompile(tt.services), add: tt.add}
+		assert.Equal(t, tt.fits, c.fits(tt.section, here) == nil, "%+v", tt)
+	}
 }
 
 func TestCommandLine(t *testing.T) {

@@ -27,7 +27,7 @@ const (
 func rolls(ctx context.Context, c config) (*measured, error) {
 	shop := newShop(c.root, c.dir)
 	rolled := slices.DeleteFunc(slices.Clone(services), func(v service) bool { return !c.services.MatchString(v.name) })
-	m := &measured{Rolls: make([]roll, len(rolled))}
+	m := &measured{Rolls: make([]roll, len(rolled)), part: len(rolled) < len(services)}
 	commands := make([][]string, len(rolled))
 	for i, v := range rolled {
 		r := &m.Rolls[i]
