@@ -5,6 +5,7 @@
 # make test      everything that decides whether a change is good
 # make bench     what it costs, each figure beside its rival in the same run
 # make evidence  costs and losses beside other libraries: writes examples/docs/benchmarks.md
+# make cross     vet and build the nested modules for other systems; minutes to compile
 # make peers     lint and test the services of make evidence; some take long to compile
 # make fuzz      every Fuzz function, half a second each
 # make long      200 terminations of examples/chi, and 100 of examples/more/grpc
@@ -22,7 +23,7 @@ STATICCHECK = go tool -modfile=internal/tools/go.mod staticcheck
 # Those of internal/bench/peers that compile fast. CI leaves out the others.
 LIGHT = ./work ./lameduck ./nethttp ./ory ./oklogrun ./fx ./prestop
 
-.PHONY: all lint test fuzz bench evidence peers long soak slow losses dataplane demo api fmt
+.PHONY: all lint cross test fuzz bench evidence peers long soak slow losses dataplane demo api fmt
 
 all: lint test
 
@@ -39,6 +40,10 @@ lint:
 	cd examples/kubernetes && go vet ./... && go tool -modfile=../../internal/tools/go.mod staticcheck ./... && go mod tidy -diff && go fix -diff ./...
 	cd internal/bench && go vet ./... && go tool -modfile=../tools/go.mod staticcheck ./... && go mod tidy -diff && go fix -diff ./...
 	cd internal/bench/peers && go vet $(LIGHT) && go tool -modfile=../../tools/go.mod staticcheck $(LIGHT) && go fix -diff $(LIGHT)
+
+cross:
+	for d in examples/more examples/kubernetes internal/bench; do for os in darwin windows freebsd; do \
+		echo "$$d, $$os" && (cd $$d && GOOS=$$os go vet ./... && GOOS=$$os GOARCH=arm64 go build ./...) || exit; done; done
 
 test:
 	go test -race -shuffle=on -count=1 ./...
