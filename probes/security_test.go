@@ -131,23 +131,31 @@ func TestSecurityRebindingOverASocket(t *testing.T) {
 func TestSecurityProbesCauseOneRun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t)
-		var demanded, background atomic.Int32
+		var demanded, short, background atomic.Int32
+		count := func(n *atomic.Int32) func(context.Context) error {
+			return func(context.Context) error { n.Add(1); return nil }
+		}
 		require.NoError(t, r.AddReadiness(
-			probes.Check{Name: "demanded", TTL: time.Minute, Func: func(context.Context) error { demanded.Add(1); return nil }},
-			probes.Check{Name: "background", Interval: time.Hour, Jitter: -1, Func: func(context.Context) error { background.Add(1); return nil }},
+			probes.Check{Name: "demanded", TTL: time.Minute, Func: count(&demanded)},
+			probes.Check{Name: "short", TTL: 10 * time.Second, Func: count(&short)},
+			probes.Check{Name: "background", Interval: time.Hour, Jitter: -1, Func: count(&background)},
 		))
 		r.run()
 		h := r.Handler()
-		for range 100 {
-			for _, target := range []string{"/readyz", "/readyz?verbose", "/readyz/demanded", "/readyz/background", "/readyz?exclude=background",
-				"/servingz?format=json&verbose", "/", "/readyz?exclude=" + strings.Repeat("x", 1000), "/readyz/demanded/", "/livez", "/startupz"} {
-				for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPost} {
-					go request(h, method, target)
+		for i := range 12 { // a minute
+			for range 20 {
+				for _, target := range []string{"/readyz", "/readyz?verbose", "/readyz/demanded", "/readyz/background", "/readyz?exclude=background",
+					"/servingz?format=json&verbose", "/", "/readyz?exclude=" + strings.Repeat("x", 1000), "/readyz/demanded/", "/livez", "/startupz"} {
+					for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPost} {
+						go request(h, method, target)
+					}
 				}
 			}
+			synctest.Wait()
+			assert.EqualValues(t, 1, demanded.Load())
+			assert.EqualValues(t, i/2+1, short.Load())
+			time.Sleep(5 * time.Second)
 		}
-		synctest.Wait()
-		assert.EqualValues(t, 1, demanded.Load())
 		assert.EqualValues(t, 1, background.Load(), "by itself")
 		r.end()
 	})
