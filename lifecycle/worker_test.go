@@ -147,9 +147,13 @@ func TestFloorInAChain(t *testing.T) {
 				a, _ := app(tt.components...)
 				a.GracePeriod = tt.grace
 				floors := make(map[string]time.Duration)
+				above := make(map[string][]string)
 				for _, c := range a.Components {
 					if c.Server != nil {
 						floors[c.Name] = c.Server.Floor
+					}
+					for _, d := range c.DependsOn {
+						above[d] = append(above[d], c.Name)
 					}
 				}
 				plan, err := a.Plan()
@@ -157,11 +161,19 @@ func TestFloorInAChain(t *testing.T) {
 				window := plan.Phases[0]
 				assert.LessOrEqual(t, window.Least, window.By)
 				closed := 0
+				drained := make(map[string]time.Duration)
 				a.Observers = append(a.Observers, func(e lifecycle.Event) {
-					if e.Instant == "AcceptWindowClosed" {
+					switch e.Instant {
+					case "AcceptWindowClosed":
 						closed++
-						assert.GreaterOrEqual(t, e.Took, floors[e.Component], e.Component)
+						want := floors[e.Component] // from T0, whenever it begins to drain
+						for _, name := range above[e.Component] {
+							want = max(want, drained[name])
+						}
+						assert.Equal(t, want, e.Took, e.Component)
 						assert.LessOrEqual(t, e.Took, window.By, e.Component)
+					case "Drained":
+						drained[e.Component] = e.Took
 					}
 				})
 				require.NoError(t, runFor(t, a, time.Minute))
