@@ -10,8 +10,9 @@
 //
 // # Instants
 //
-// The way down is a timeline of named instants. Each is one line of log/slog
-// with its name under the key "instant", and one [Event] to every observer.
+// The way down is a timeline of named instants. Each is one [Event] to every observer,
+// and one line of log/slog, with its name under the key "instant"; that of Starting has
+// its message alone.
 //
 //	Starting            the probe listener is not yet open
 //	Started             every component has started; readiness follows the checks

@@ -33,7 +33,7 @@ func TestOneRunForAThousandProbes(t *testing.T) {
 			t0 := time.Now()
 			for i := range 1000 {
 				wg.Go(func() {
-					time.Sleep(db.takes * time.Duration(i) / 2000 * time.Duration(round%2)) // at one instant, or into the run
+					time.Sleep(db.takes * time.Duration(i) / 2000 * time.Duration((round+1)%2)) // into the run, or at one instant
 					assert.Equal(t, okBody, get(r.ReadyHandler()))
 					assert.Equal(t, db.takes, time.Since(t0))
 				})
