@@ -23,6 +23,8 @@ func FuzzProbe(f *testing.F) {
 	f.Add("/", "GoogleHC/1.0", "", 200)
 	f.Add("/orders", "x ELB-HealthChecker/2.0", "a:b:c", 100)
 	f.Add(strings.Repeat("/x", 300), strings.Repeat("y", 300), "1.2.3.4:5", 503)
+	f.Add("/readyz", strings.Repeat("y", 600), "1.2.3.4:5", 503)
+	f.Add("/readyz", "curl/8", strings.Repeat("1", 600)+":5", 503)
 	paths := regexp.MustCompile(`\A/(?:live|ready|startup|serving|health)z\z|\A/(?:live|ready|health)\z|\A/grpc\.health\.v1\.Health/`)
 	agents := regexp.MustCompile(`\A(?:kube-probe|GoogleHC|ELB-HealthChecker)/`)
 	f.Fuzz(func(t *testing.T, path, agent, addr string, status int) {

@@ -27,6 +27,7 @@ type sent struct {
 	began time.Time
 	mu    sync.Mutex
 	lines []string
+	waits []time.Duration // how long each may take
 }
 
 func (s *sent) Write(b []byte) (int, error) {
@@ -35,8 +36,13 @@ func (s *sent) Write(b []byte) (int, error) {
 	s.lines = append(s.lines, fmt.Sprintf("%v %s", time.Since(s.began), strings.ReplaceAll(string(b), "\n", "|")))
 	return len(b), nil
 }
-func (s *sent) SetWriteDeadline(time.Time) error { return nil }
-func (s *sent) Close() error                     { return nil }
+func (s *sent) SetWriteDeadline(t time.Time) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.waits = append(s.waits, time.Until(t))
+	return nil
+}
+func (s *sent) Close() error { return nil }
 
 // during returns what a notifier with a watchdog sends while f runs.
 func during(watchdog, grace time.Duration, live func() bool, f func(*notifier)) []string {
@@ -63,6 +69,20 @@ func TestWatchdogIsFedWhileLivenessIsGreen(t *testing.T) {
 	})
 }
 
+// TestNotificationsMayTakeATenthOfASecond: more is not waited for where nobody reads.
+func TestNotificationsMayTakeATenthOfASecond(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := new(sent)
+		n := &notifier{conn: s, t0: make(chan time.Time, 1)}
+		for _, instant := range []string{"Starting", "Started", "ShutdownInitiated", "Drained"} {
+			n.tell(Event{Instant: instant})
+			time.Sleep(time.Second)
+		}
+		const tenth = 100 * time.Millisecond
+		assert.Equal(t, []time.Duration{tenth, tenth, tenth, tenth}, s.waits)
+	})
+}
+
 func TestMoreTimeIsAskedForUntilTheEndOfTheGracePeriod(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		lines := during(0, 7*time.Second, nil, func(n *notifier) {
@@ -79,6 +99,26 @@ func TestMoreTimeIsAskedForUntilTheEndOfTheGracePeriod(t *testing.T) {
 			"1m5s EXTEND_TIMEOUT_USEC=2000000",
 			"1m6s EXTEND_TIMEOUT_USEC=1000000",
 		}, lines)
+	})
+}
+
+// TestSecurityNotificationsAreNotForged: what others have named or said stays in the one
+// assignment that it is for.
+func TestSecurityNotificationsAreNotForged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const forged = "over\nWATCHDOG=trigger\r\nSTOPPING=1"
+		lines := during(0, time.Second, nil, func(n *notifier) {
+			n.tell(Event{Instant: "ShutdownInitiated", Time: time.Now(), Reason: forged})
+			n.tell(Event{Instant: "Drained", Component: forged})
+			n.tell(Event{Instant: "Exited", Report: &Report{Reason: forged, Pending: []string{forged}}})
+		})
+		const text = "over WATCHDOG=trigger STOPPING=1"
+		require.Len(t, lines, 3)
+		assert.Equal(t, []string{
+			"0s STOPPING=1|STATUS=shutting down: " + text + "|EXTEND_TIMEOUT_USEC=1000000",
+			"0s STATUS=" + text + ": drained",
+		}, lines[:2])
+		assert.Regexp(t, "^0s STATUS="+text+": took [^|]*not stopped "+text+"[^|]*$", lines[2])
 	})
 }
 
