@@ -8,7 +8,9 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -49,4 +51,25 @@ func TestSecurityPreStopHookThatGoesAway(t *testing.T) {
 		assert.Equal(t, "pre-stop hook", a.Report().Reason)
 		assert.Equal(t, 1, strings.Count(log.String(), "instant=ShutdownInitiated"))
 	})
+}
+
+// TestSecondSignalAfterAHookEndsAtOnce: the signal that follows the hook's call is the
+// first one.
+func TestSecondSignalAfterAHookEndsAtOnce(t *testing.T) {
+	t.Parallel()
+	probes := freeAddr(t)
+	p := run(t, "none", "PROBE_ADDR="+probes, "ADDR="+freeAddr(t), "PRE_STOP_TOKEN=secret", "SHUTDOWN_DELAY=15s", "GRACE_PERIOD=60s")
+	p.waitFor("instant=Started")
+	hook, err := net.Dial("tcp", probes)
+	require.NoError(t, err)
+	defer hook.Close()
+	_, err = io.WriteString(hook, "GET /prestop HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer secret\r\n\r\n")
+	require.NoError(t, err)
+	p.waitFor("instant=ShutdownInitiated")
+	t0 := p.signal(syscall.SIGTERM)
+	p.signal(os.Interrupt)
+	code, _ := p.exit(t0)
+	assert.Contains(t, []int{130, 143}, code, p.out.String())
+	assert.Contains(t, p.out.String(), "second signal, leaving at once")
+	assert.Contains(t, p.out.String(), `reason="pre-stop hook"`)
 }
