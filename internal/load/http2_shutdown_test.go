@@ -22,6 +22,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/lameduck-go/lameduck/internal/stall"
 )
 
 // A fleet is servers of which the last one started is the one that is dialled.
@@ -159,9 +161,26 @@ func TestHTTP2Shutdown(t *testing.T) {
 	}
 }
 
-// shutdown shuts servers down under load, three and then on until there is a loss,
-// but no more than most.
+// shutdown shuts servers down under load, and expects a loss if most is not 0. One that
+// stays closes a connection all the same if it gets no SETTINGS for two seconds, so if
+// this process stood still for as long nobody is to blame, and it is to be seen once more.
 func shutdown(t *testing.T, kind Kind, clients, most int) {
+	for left := 5; ; left-- {
+		longest := stall.Watch()
+		lost := shutdownOnce(t, kind, clients, most)
+		late := longest()
+		if lost > 0 && most == 0 && late > time.Second && left > 0 {
+			t.Logf("once more, because this process was kept from running for %v", late)
+			continue
+		}
+		assert.Equal(t, most > 0, lost > 0)
+		return
+	}
+}
+
+// shutdownOnce shuts three servers down under load, and then on until there is a loss, but
+// no more than most. It returns how many requests were lost.
+func shutdownOnce(t *testing.T, kind Kind, clients, most int) (lost int) {
 	const settle = 150 * time.Millisecond
 	e := &echo{seen: make(map[string]int)}
 	f := &fleet{t: t, proto: kind.Proto, handler: e.serve}
@@ -183,14 +202,15 @@ func shutdown(t *testing.T, kind Kind, clients, most int) {
 	running.Wait()
 	f.stop()
 
-	answered, lost := tally.counts[OK], tally.lost()
+	answered := tally.counts[OK]
+	lost = tally.lost()
 	t.Logf("%d terminations: %d answered, %d lost, by cause %v, the first by %q; the servers have seen %d",
 		n, answered, lost, tally.counts[OK+1:], fmt.Sprint(tally.first), len(e.seen))
 	assert.Positive(t, answered)
-	assert.Equal(t, most > 0, lost > 0)
 	assert.GreaterOrEqual(t, len(e.seen), answered)
 	assert.LessOrEqual(t, len(e.seen), answered+lost)
 	for id, n := range e.seen {
 		assert.Equal(t, 1, n, "%s was sent again", id)
 	}
+	return lost
 }
