@@ -57,8 +57,8 @@ func (d *diary) component(name string, dependsOn ...string) lifecycle.Component 
 }
 
 // app returns an App of the components that logs into the buffer.
-func app(components ...lifecycle.Component) (*lifecycle.App, *bytes.Buffer) {
-	var log bytes.Buffer
+func app(components ...lifecycle.Component) (*lifecycle.App, *logged) {
+	var log logged
 	return &lifecycle.App{
 		Components: components,
 		Logger:     slog.New(slog.NewTextHandler(&log, nil)),
@@ -70,4 +70,23 @@ func runFor(t *testing.T, a *lifecycle.App, d time.Duration) error {
 	ctx, cancel := context.WithTimeoutCause(t.Context(), d, errors.New("signal: test"))
 	defer cancel()
 	return a.Run(ctx)
+}
+
+// A logged is what an App has logged. Its Logger may still write when Run has returned, if
+// that is at the deadline.
+type logged struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *logged) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *logged) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
 }
