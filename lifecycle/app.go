@@ -134,7 +134,9 @@ type Component struct {
 	// work is over. If it returns before the shutdown has begun, with an error or
 	// without, the shutdown begins. Its context lives through the drain: it ends
 	// when it is the component's turn to stop, and Stop is then called without
-	// waiting for Run to return.
+	// waiting for Run to return. What it returns from then on is no error if it is the
+	// context's, [net.ErrClosed] or [http.ErrServerClosed]: Stop may have closed what
+	// Run served.
 	Run func(ctx context.Context) error
 
 	// Drain stops the intake of a worker, a consumer or a scheduler, and returns when

@@ -27,6 +27,9 @@ func (p *process) check() error {
 		if c.Name == "" {
 			errs = append(errs, fmt.Errorf("component %d has no name", i))
 		}
+		if c.Ready != nil && strings.ContainsFunc(c.Name, unicode.IsControl) {
+			errs = append(errs, fmt.Errorf("component %d: the name %q of its check has control characters", i, c.Name))
+		}
 		if c.Name == flushName || c.Name == probesName {
 			errs = append(errs, fmt.Errorf("component %d: the name %q is that of a part of every App", i, c.Name))
 		}
@@ -62,6 +65,15 @@ func (p *process) checkApp() error {
 	if p.app.ProbeAddr == "" && p.app.PreStopToken != "" {
 		errs = append(errs, errors.New("the pre-stop endpoint needs ProbeAddr"))
 	}
+	if p.app.ProbeAddr == "" && p.app.Admin != nil {
+		errs = append(errs, errors.New("Admin needs ProbeAddr, on which it is served"))
+	}
+	if withoutPort(p.app.ProbeAddr) {
+		errs = append(errs, fmt.Errorf("ProbeAddr %q has no port; is it made of a variable that is not set?", p.app.ProbeAddr))
+	}
+	if err := p.checkProbes(); err != nil {
+		errs = append(errs, err)
+	}
 	if strings.TrimSpace(p.app.PreStopToken) != p.app.PreStopToken || strings.ContainsFunc(p.app.PreStopToken, unicode.IsControl) {
 		errs = append(errs, errors.New("PreStopToken has white space around it or control characters, which no header can carry"))
 	}
@@ -70,6 +82,25 @@ func (p *process) checkApp() error {
 	}
 	return errors.Join(errs...)
 }
+
+// checkProbes reports what the probes cannot be mounted with: a panic of the registry's, or
+// of the mux, that names the path.
+func (p *process) checkProbes() (err error) {
+	if p.app.ProbeAddr == "" {
+		return nil
+	}
+	defer func() {
+		if v := recover(); v != nil {
+			err = fmt.Errorf("the paths of Probes: %v", v)
+		}
+	}()
+	p.probeMux()
+	return nil
+}
+
+// withoutPort reports whether an address ends where its port should be. Listen would take
+// any that is free, which nobody knows.
+func withoutPort(addr string) bool { return strings.HasSuffix(addr, ":") }
 
 // checkBudget reports what is too short for any floor, with the longest one in the
 // sum; otherwise it is for each server to say whether its floor fits.
@@ -106,6 +137,8 @@ func (p *process) checkServer(c Component) error {
 		return fmt.Errorf("component %q: Addr is for GRPC; that of HTTP is its own", c.Name)
 	case grpc != nil && c.Addr == "" && c.Listen == nil:
 		return fmt.Errorf("component %q: a gRPC server without Addr", c.Name)
+	case c.Listen == nil && withoutPort(c.address()):
+		return fmt.Errorf("component %q: its address %q has no port; is it made of a variable that is not set?", c.Name, c.address())
 	case p.app.ProbeAddr != "" && c.address() == p.app.ProbeAddr && !strings.HasSuffix(p.app.ProbeAddr, ":0"):
 		return fmt.Errorf("component %q: its address %s is also that of the probe listener; mount the probes on its router instead", c.Name, p.app.ProbeAddr)
 	case c.Start != nil || c.Run != nil || c.Stop != nil:

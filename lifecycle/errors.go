@@ -7,6 +7,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
+	"net/http"
 	"runtime/debug"
 	"slices"
 	"time"
@@ -123,6 +125,7 @@ type settled struct {
 
 	returned  bool // by the component, which has neither panicked nor left
 	cancelled bool // it is context.Canceled
+	closed    bool // it is what a closed listener or server says
 	late      bool // it is context.DeadlineExceeded, or says what was cut
 	told      bool // the component's context has ended, and it says so
 }
@@ -153,6 +156,7 @@ func (e *settled) ask(ctx context.Context) {
 	told := ctx.Err() != nil && (cancelled || errors.Is(e.err, ctx.Err()) || errors.Is(e.err, context.Cause(ctx)))
 	if e.returned {
 		e.cancelled, e.late, e.told = cancelled, late, told
+		e.closed = errors.Is(e.err, net.ErrClosed) || errors.Is(e.err, http.ErrServerClosed)
 	}
 }
 

@@ -30,7 +30,11 @@ func (p *process) openProbes(ctx context.Context) (closeProbes func(), err error
 	checking, cancel := context.WithCancel(ctx)
 	closing := make(chan struct{})
 	var group sync.WaitGroup
-	group.Go(func() { p.probes.Run(checking) })
+	group.Go(func() {
+		if err := p.probes.Run(checking); err != nil {
+			p.probesFailed("run", fmt.Errorf("the registry belongs to another App, or to an earlier one: %w", err))
+		}
+	})
 	srv := &http.Server{}
 	if l != nil {
 		srv = newProbeServer(p.watched(), p.log.Handler())
@@ -89,9 +93,9 @@ type mounter struct {
 
 func (m mounter) Handle(pattern string, _ http.Handler) { m.mux.Handle(pattern, m.all) }
 
-// watched returns the handler of the probe listener. Every server takes note of
-// who is told what, since none of them sees these probes itself.
-func (p *process) watched() http.Handler {
+// probeMux has what is served on the probe listener. It panics if the paths of the probes
+// are not to be had.
+func (p *process) probeMux() *http.ServeMux {
 	mux := http.NewServeMux()
 	h := p.probes.Handler()
 	p.probes.Mount(mounter{mux, h})
@@ -103,7 +107,13 @@ func (p *process) watched() http.Handler {
 	} else {
 		mux.Handle("/", h)
 	}
-	h = mux
+	return mux
+}
+
+// watched returns the handler of the probe listener. Every server takes note of
+// who is told what, since none of them sees these probes itself.
+func (p *process) watched() http.Handler {
+	var h http.Handler = p.probeMux()
 	for _, part := range p.parts {
 		if part.Server != nil && part.Server.FailureThreshold > 0 {
 			h = part.Server.WatchProbes(h)

@@ -42,6 +42,7 @@ type part struct {
 	runCtx    context.Context
 	cancelRun context.CancelFunc
 
+	draining    atomic.Bool   // of a server: its Drain is about to be called
 	windowDone  chan struct{} // of a server: it accepts no more connections
 	closeWindow func()        // idempotent
 	lateDrain   func()        // takes what a drain that was left behind has come to say; nil if none was
@@ -70,6 +71,7 @@ func init() { close(closed) }
 var (
 	errNotStarted    = errors.New("not started, or failed to start")
 	errNoCertificate = errors.New("its TLSConfig has no certificate; one is set by http2.ConfigureServer, too, and by net/http when a server serves, which it does once")
+	errEndedOutside  = errors.New("its server was ended by a Shutdown or Close that is not the App's, or had been before")
 )
 
 func newPart(c Component, app string) *part {
@@ -132,8 +134,11 @@ func (p *part) serve(h *http.Server) {
 		if secure {
 			err = func(l net.Listener) error { return p.Server.ServeTLS(l, "", "") }
 		}
-		if err := err(l); !errors.Is(err, http.ErrServerClosed) {
+		switch err := err(l); {
+		case !errors.Is(err, http.ErrServerClosed):
 			return err
+		case h != nil && !p.draining.Load():
+			return errEndedOutside
 		}
 		return nil
 	}

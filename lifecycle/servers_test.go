@@ -60,8 +60,12 @@ func TestBackendOutlivesItsGateway(t *testing.T) {
 			io.Copy(w, resp.Body)
 		})}, "backend")
 	started := make(chan struct{})
-	a, log := app(gateway, backend, lifecycle.Component{Name: "last", DependsOn: []string{"gateway"},
-		Start: func(context.Context) error { close(started); return nil }})
+	a, log := app(gateway, backend)
+	a.Observers = append(a.Observers, func(e lifecycle.Event) {
+		if e.Instant == "Started" {
+			close(started)
+		}
+	})
 	a.GracePeriod = 20 * time.Second
 	a.Probes = registry
 

@@ -154,6 +154,7 @@ func (p *process) drainServer(ctx context.Context, part *part, share time.Durati
 	case <-part.runDone:
 	case <-ctx.Done():
 	}
+	part.draining.Store(true)
 	ctx = drains.WithFloor(ctx, max(p.floorOf(part.Component)-begin.Sub(p.t0), 0))
 	var report drain.Report
 	over := make(chan struct{})

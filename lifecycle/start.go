@@ -150,7 +150,7 @@ func (p *process) runPart(ctx context.Context, part *part) {
 	}
 	part.runCtx, part.cancelRun = context.WithCancel(context.WithoutCancel(ctx))
 	go part.do(part.runCtx, part.Run, func(err error) {
-		if part.runCtx.Err() != nil && of(err).cancelled {
+		if part.runCtx.Err() != nil && (of(err).cancelled || of(err).closed) {
 			err = nil // told to stop, and did
 		}
 		part.runErr = part.fail("run", err)

@@ -92,6 +92,8 @@ func (r *Registry) handlers(own bool) []*handler {
 			continue
 		case h.path[0] != '/' || strings.HasSuffix(h.path, "/") || strings.Contains(h.path, "//"):
 			panic(fmt.Sprintf("probes: the path %q of the %v probe: Prefix and path begin with a slash and end without", h.path, k))
+		case strings.ContainsAny(h.path, "{} ?#"):
+			panic(fmt.Sprintf("probes: the path %q of the %v probe: it is no pattern, and has no query", h.path, k))
 		}
 		for _, other := range all {
 			if other.path == h.path {
