@@ -98,7 +98,8 @@
 // # What a probe may ask
 //
 // GET and HEAD are answered with 200, or 503 or what FailureCode and OffCode say,
-// in one write, never with a redirect. The rest is the vocabulary of Kubernetes'
+// in one write, never with a redirect by a handler of this package; an [http.ServeMux] in
+// front of one redirects paths such as //readyz. The rest is the vocabulary of Kubernetes'
 // API server (k8s.io/apiserver/pkg/server/healthz):
 //
 //	/readyz              ok, or the names of what fails

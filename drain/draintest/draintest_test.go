@@ -317,6 +317,7 @@ func TestBadConfig(t *testing.T) {
 		{kinds(serve, draintest.Kind{Name: "a", MaxThink: -1}), `draintest: kind "a": MaxThink is negative: -1ns`},
 		{kinds(serve, draintest.Kind{Name: "a", MinThink: 2, MaxThink: 1}), `draintest: kind "a": MinThink, 2ns, is longer than MaxThink, 1ns`},
 		{kinds(serve, draintest.Kind{Name: "a", Proto: "h3"}), `draintest: kind "a": Proto is neither "h2" nor "h2c" nor empty: "h3"`},
+		{kinds(serve, draintest.Kind{Name: "a", Method: "GE T"}), `draintest: kind "a": no method: "GE T"`},
 		{kinds(serve, draintest.Kind{Name: "a", Proto: "h2", Streams: -1}), `draintest: kind "a": Streams is negative: -1`},
 		{kinds(serve, draintest.Kind{Name: "a", Streams: 2}), `draintest: kind "a": Streams without HTTP/2: 2`},
 		{kinds(serve, draintest.Kind{Name: "a", Streaming: true}), `draintest: kind "a": Streaming without HTTP/2`},

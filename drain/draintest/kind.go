@@ -6,6 +6,7 @@ package draintest
 import (
 	"fmt"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/lameduck-go/lameduck/internal/load"
@@ -89,6 +90,8 @@ func (k Kind) check() error {
 	switch {
 	case k.Clients < 0:
 		return fmt.Errorf("draintest: kind %q: Clients is negative: %d", k.Name, k.Clients)
+	case strings.ContainsFunc(k.Method, func(r rune) bool { return r <= ' ' || r >= 0x7f }):
+		return fmt.Errorf("draintest: kind %q: no method: %q", k.Name, k.Method)
 	case k.MinThink < 0:
 		return fmt.Errorf("draintest: kind %q: MinThink is negative: %v", k.Name, k.MinThink)
 	case k.MaxThink < 0:

@@ -130,7 +130,8 @@ func TestExported(t *testing.T) {
 		"p: var V int",
 	}, lines)
 	for _, line := range lines {
-		assert.NotEmpty(t, subject(line))
+		_, name := subject(line)
+		assert.NotEmpty(t, name)
 	}
 }
 
@@ -152,8 +153,9 @@ p: method (*T).Get(int)`)
 		"nothing":       {head, []string{"p: const A = 1", "p: field S.X int", "p: func Make()", "p: type T int"}},
 		"all":           {head + "### Changed\n\n- `p`: `A` is 2.\n\n### Removed\n\n- `p`: `S.X`, `p.Make` and\n  `T`.\n", nil},
 		"added only":    {head + "### Added\n\n- `A`, `X`, `Make`, `T`.\n", []string{"p: const A = 1", "p: field S.X int", "p: func Make()", "p: type T int"}},
-		"not by name":   {head + "### Removed\n\n- A, X, Make, `T`\n", []string{"p: const A = 1", "p: field S.X int", "p: func Make()"}},
-		"a longer name": {head + "### Removed\n\n- `AX`, `XX`, `Maker`, `Time`\n", []string{"p: const A = 1", "p: field S.X int", "p: func Make()", "p: type T int"}},
+		"not by name":   {head + "### Removed\n\n- `p`: A, X, Make, `T`\n", []string{"p: const A = 1", "p: field S.X int", "p: func Make()"}},
+		"a longer name": {head + "### Removed\n\n- `p`: `AX`, `XX`, `Maker`, `Time`\n", []string{"p: const A = 1", "p: field S.X int", "p: func Make()", "p: type T int"}},
+		"of another":    {head + "### Removed\n\n- `kube`: `A`, `kube.X`, `Make`, `T`\n- `p`: nothing\n", []string{"p: const A = 1", "p: field S.X int", "p: func Make()", "p: type T int"}},
 		"before":        {head + "## [0.1.0]\n\n### Removed\n\n- `A`, `X`, `Make`, `T`\n", []string{"p: const A = 1", "p: field S.X int", "p: func Make()", "p: type T int"}},
 	} {
 		assert.Equal(t, tt.want, untold(release, now, tt.changelog), name)

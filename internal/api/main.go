@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"log"
 	"os"
+	"path"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -62,25 +63,38 @@ func without(a, b []string) (left []string) {
 	return left
 }
 
-// untold returns the lines that a release has and the API now has not, unless the
-// changelog names what each is about, in backquotes, under Changed or Removed.
+// untold returns the lines that a release has and the API now has not, unless an entry of
+// the changelog under Changed or Removed names what each is about, and its package, in
+// backquotes.
 func untold(release, now []string, changelog string) (left []string) {
-	told := strings.Join(regexp.MustCompile("`[^`]+`").FindAllString(broken(changelog), -1), "\n")
+	entries := strings.Split(broken(changelog), "\n- ")
 	for _, line := range without(release, now) {
-		if !regexp.MustCompile(`\b` + regexp.QuoteMeta(subject(line)) + `\b`).MatchString(told) {
+		pkg, name := subject(line)
+		if !slices.ContainsFunc(entries, func(entry string) bool { return tells(entry, pkg, name) }) {
 			left = append(left, line)
 		}
 	}
 	return left
 }
 
-// subject returns what a line is about: the name that is exported.
-func subject(line string) string {
-	m := regexp.MustCompile(`^\S+: (?:const|var|type|func|field|method) (?:\(?\*?\w+\)?\.)?(\w+)`).FindStringSubmatch(line)
+// tells reports whether an entry of the changelog is about a name of a package.
+func tells(entry, pkg, name string) bool {
+	quoted := strings.Join(regexp.MustCompile("`[^`]+`").FindAllString(entry, -1), "\n")
+	for _, word := range []string{path.Base(pkg), name} {
+		if !regexp.MustCompile(`\b` + regexp.QuoteMeta(word) + `\b`).MatchString(quoted) {
+			return false
+		}
+	}
+	return true
+}
+
+// subject returns what a line is about: a package, and the name that it exports.
+func subject(line string) (pkg, name string) {
+	m := regexp.MustCompile(`^(\S+): (?:const|var|type|func|field|method) (?:\(?\*?\w+\)?\.)?(\w+)`).FindStringSubmatch(line)
 	if m == nil {
 		panic("api: what is this line about? " + line)
 	}
-	return m[1]
+	return m[1], m[2]
 }
 
 // broken returns what the changelog says to have changed or been removed since the last

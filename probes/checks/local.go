@@ -94,10 +94,10 @@ func seconds(s float64) time.Duration {
 // check passes. Files of the control group that cannot be read or understood
 // are an error.
 //
-// A share that is not positive, or not a number, is an error of every run.
+// A share that is not above 0, or above 1, as a percentage is, is an error of every run.
 func Memory(max float64) Local {
-	if !(max > 0) {
-		return func() error { return fmt.Errorf("memory: the share %v is not positive", max) }
+	if !(max > 0 && max <= 1) {
+		return func() error { return fmt.Errorf("memory: the share %v is not above 0 and up to 1", max) }
 	}
 	return func() error { return memoryWithin(os.DirFS("/"), max) }
 }

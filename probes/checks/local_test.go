@@ -86,7 +86,7 @@ func TestMemory(t *testing.T) {
 }
 
 func TestMemoryOfNoShare(t *testing.T) {
-	for _, share := range []float64{0, -1, math.NaN()} {
-		assert.ErrorContains(t, checks.Memory(share)(), "is not positive")
+	for _, share := range []float64{0, -1, 80, math.NaN()} {
+		assert.ErrorContains(t, checks.Memory(share)(), "is not above 0 and up to 1")
 	}
 }

@@ -34,20 +34,24 @@ func Any(checks ...func(context.Context) error) func(context.Context) error {
 // whose text goes on with the stack of the check. The errors that are joined are in
 // the order of checks.
 //
-// AtLeast returns nil, which a registry refuses, if n is not from 1 to the number
-// of checks, or if one is nil.
+// If n is not from 1 to the number of checks, or if one is nil, every call is an error.
 func AtLeast(n int, checks ...func(context.Context) error) func(context.Context) error {
 	if n < 1 || n > len(checks) {
-		return nil
+		return invalid(fmt.Errorf("checks: at least %d of %d have to pass, which says nothing", n, len(checks)))
 	}
 	q := &quorum{need: n}
-	for _, check := range checks {
+	for i, check := range checks {
 		if check == nil {
-			return nil
+			return invalid(fmt.Errorf("checks: the check at index %d of %d is nil", i, len(checks)))
 		}
 		q.members = append(q.members, &member{check: check})
 	}
 	return q.run
+}
+
+// invalid returns a check that cannot pass. A nil one would be none at all to a component.
+func invalid(err error) func(context.Context) error {
+	return func(context.Context) error { return err }
 }
 
 var errRunning = errors.New("an earlier run has not returned")

@@ -79,12 +79,15 @@ func TestAtLeastSaysEachReason(t *testing.T) {
 }
 
 func TestAtLeastThatCannotBe(t *testing.T) {
-	for name, c := range map[string]check{
-		"all of none": checks.All(), "any of none": checks.Any(), "none": checks.AtLeast(0, yes),
-		"fewer": checks.AtLeast(-1, yes), "too many": checks.AtLeast(2, yes), "nil": checks.All(yes, nil),
+	for want, c := range map[string]check{
+		"at least 0 of 0 have to pass":     checks.All(),
+		"at least 1 of 0 have to pass":     checks.Any(),
+		"at least 0 of 1 have to pass":     checks.AtLeast(0, yes),
+		"at least -1 of 1 have to pass":    checks.AtLeast(-1, yes),
+		"at least 2 of 1 have to pass":     checks.AtLeast(2, yes),
+		"the check at index 1 of 2 is nil": checks.All(yes, nil),
 	} {
-		assert.Nil(t, c, name)
-		assert.ErrorIs(t, new(probes.Registry).AddReadiness(probes.Check{Name: name, Func: c}), probes.ErrInvalid)
+		assert.ErrorContains(t, c(t.Context()), "checks: "+want)
 	}
 }
 
