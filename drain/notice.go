@@ -40,6 +40,9 @@ func Draining(ctx context.Context) <-chan struct{} {
 // those of other requests are cancelled shortly before the drain's deadline only.
 // Under a server that is not a [Server] it does nothing.
 func LongLived(h http.Handler) http.Handler {
+	if h == nil {
+		panic("drain: LongLived of a nil handler")
+	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if connOf(r.Context()) == nil {
 			h.ServeHTTP(w, r)

@@ -228,6 +228,9 @@ func (s *Server) has(m mechanism) bool { return s.off&m == 0 }
 // further. One that another process holds too, as with systemd's socket
 // activation, goes on existing, and so does its queue.
 func (s *Server) Serve(l net.Listener) error {
+	if l == nil {
+		return errNoListener
+	}
 	return s.serve(newListener(s, l, false), func(l net.Listener) error {
 		if s.GRPC != nil {
 			s.started() // it sets nothing up of which another Serve must be kept away
@@ -241,8 +244,13 @@ func (s *Server) Serve(l net.Listener) error {
 // HTTP.TLSConfig has a certificate, as for [http.Server.ServeTLS]. With GRPC it is an
 // error: TLS is for its credentials, see [Decrypted].
 func (s *Server) ServeTLS(l net.Listener, certFile, keyFile string) error {
+	if l == nil {
+		return errNoListener
+	}
 	return s.serve(newListener(s, l, true), func(l net.Listener) error { return s.HTTP.ServeTLS(l, certFile, keyFile) })
 }
+
+var errNoListener = errors.New("drain: the listener is nil")
 
 func (s *Server) serve(l *listener, accept func(net.Listener) error) error {
 	if err := s.check(l); err != nil {

@@ -4,6 +4,7 @@
 package drain
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -57,7 +58,7 @@ type piece struct {
 func (t *Tracker) Start(ctx context.Context, name string) (context.Context, func(), error) {
 	t.setup()
 	derived, cancel := context.WithCancelCause(ctx)
-	p := &piece{name, time.Now(), cancel}
+	p := &piece{cmp.Or(name, "unnamed work"), time.Now(), cancel}
 	if !t.add(p) {
 		cancel(ErrDraining)
 		return ctx, func() {}, ErrDraining
