@@ -45,6 +45,8 @@ lint:
 	cd internal/bench/peers && go vet $(LIGHT) && go tool -modfile=../../tools/go.mod staticcheck $(LIGHT) && go fix -diff $(LIGHT)
 
 cross:
+	for os in linux darwin windows freebsd; do for arch in amd64 arm64; do \
+		echo "$$os, $$arch" && GOOS=$$os GOARCH=$$arch go vet ./... || exit; done; done
 	for d in examples/more examples/kubernetes internal/bench; do for os in darwin windows freebsd; do \
 		echo "$$d, $$os" && (cd $$d && GOOS=$$os go vet ./... && GOOS=$$os GOARCH=arm64 go build ./...) || exit; done; done
 

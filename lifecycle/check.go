@@ -66,7 +66,7 @@ func (p *process) checkApp() error {
 		errs = append(errs, errors.New("the pre-stop endpoint needs ProbeAddr"))
 	}
 	if p.app.ProbeAddr == "" && p.app.Admin != nil {
-		errs = append(errs, errors.New("Admin needs ProbeAddr, on which it is served"))
+		errs = append(errs, errors.New("the Admin handler needs ProbeAddr, on which it is served"))
 	}
 	if withoutPort(p.app.ProbeAddr) {
 		errs = append(errs, fmt.Errorf("ProbeAddr %q has no port; is it made of a variable that is not set?", p.app.ProbeAddr))

@@ -111,8 +111,8 @@ func TestProbesThatCannotBeMounted(t *testing.T) {
 		`conflicts with pattern "/prestop"`: func(a *lifecycle.App) {
 			a.Probes.ReadyPath, a.PreStopToken = "/prestop", "secret"
 		},
-		`ProbeAddr ":" has no port`: func(a *lifecycle.App) { a.ProbeAddr = ":" },
-		`Admin needs ProbeAddr`:     func(a *lifecycle.App) { a.ProbeAddr, a.Admin = "", http.NotFoundHandler() },
+		`ProbeAddr ":" has no port`:         func(a *lifecycle.App) { a.ProbeAddr = ":" },
+		`the Admin handler needs ProbeAddr`: func(a *lifecycle.App) { a.ProbeAddr, a.Admin = "", http.NotFoundHandler() },
 		`component 0: the name "a\nb" of its check`: func(a *lifecycle.App) {
 			a.Components = []lifecycle.Component{{Name: "a\nb", Ready: func(context.Context) error { return nil }}}
 		},
