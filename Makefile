@@ -5,7 +5,7 @@
 # make test      everything that decides whether a change is good; COUNT=3 does it three times
 # make bench     what it costs, each figure beside its rival in the same run
 # make evidence  costs and losses beside other libraries: writes examples/docs/benchmarks.md
-# make cross     vet and build the nested modules for other systems; minutes to compile
+# make cross     vet four systems on two architectures, and build the nested modules; minutes
 # make peers     lint and test the services of make evidence; some take long to compile
 # make fuzz      every Fuzz function, half a second each
 # make long      200 terminations of examples/chi, and 100 of examples/more/grpc
