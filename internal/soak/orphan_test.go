@@ -17,6 +17,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/lameduck-go/lameduck/internal/proc"
 )
 
 // orphanEnv makes the test binary the parent of a replica, on this port.
@@ -26,7 +28,7 @@ const orphanEnv = "LAMEDUCK_TEST_SOAK_ORPHAN"
 func parentOfAReplica() (status int) {
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), orphanEnv+"=", replicaEnv+"="+os.DevNull, restEnv+"=0s",
-		parentEnv+"="+strconv.Itoa(os.Getpid()), "PORT="+os.Getenv(orphanEnv))
+		parentEnv+"="+strconv.Itoa(os.Getpid()), "PORT="+os.Getenv(orphanEnv), "PROBE_PORT=0")
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	if err := cmd.Start(); err != nil {
 		fmt.Println(err)
@@ -46,15 +48,10 @@ func TestReplicaLeavesWithItsParent(t *testing.T) {
 	}
 	for _, serves := range []bool{false, true} {
 		t.Run(fmt.Sprint("it serves: ", serves), func(t *testing.T) {
-			l, err := net.Listen("tcp", "127.0.0.1:0")
-			require.NoError(t, err)
-			addr := l.Addr().String()
-			_, port, err := net.SplitHostPort(addr)
-			require.NoError(t, err)
-			l.Close()
+			addr := proc.FreeAddr(t)
 			cmd := exec.CommandContext(t.Context(), os.Args[0])
-			cmd.Env = append(os.Environ(), orphanEnv+"="+port)
-			_, err = cmd.StdinPipe()
+			cmd.Env = append(os.Environ(), orphanEnv+"="+proc.Port(addr))
+			_, err := cmd.StdinPipe()
 			require.NoError(t, err)
 			r, w, err := os.Pipe()
 			require.NoError(t, err)
@@ -66,13 +63,13 @@ func TestReplicaLeavesWithItsParent(t *testing.T) {
 			line, err := out.ReadString('\n')
 			require.NoError(t, err)
 			require.Equal(t, "started\n", line)
-			for serves {
-				if nc, err := net.Dial("tcp", addr); err == nil {
+			require.Eventually(t, func() bool {
+				nc, err := net.Dial("tcp", addr)
+				if err == nil {
 					nc.Close()
-					break
 				}
-				time.Sleep(10 * time.Millisecond)
-			}
+				return err == nil || !serves
+			}, time.Minute, 10*time.Millisecond)
 			require.NoError(t, cmd.Process.Kill())
 			rest, err := io.ReadAll(out) // until the replica has ended, too
 			require.NoError(t, err)

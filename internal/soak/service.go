@@ -4,6 +4,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -46,7 +47,7 @@ func newService(l net.Listener, floor time.Duration, leak string) *lifecycle.App
 	server.Protocols.SetUnencryptedHTTP2(true)
 	return &lifecycle.App{
 		Probes:    registry,
-		ProbeAddr: "127.0.0.1:" + os.Getenv("PROBE_PORT"), // any, without one
+		ProbeAddr: "127.0.0.1:" + cmp.Or(os.Getenv("PROBE_PORT"), "0"),
 		Floor:     floor,
 		Logger:    slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError})),
 		Components: []lifecycle.Component{

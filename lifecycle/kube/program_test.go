@@ -177,7 +177,7 @@ func TestStanzaHasNoFault(t *testing.T) {
 		"a floor of its own":    {map[string]string{"GRACE_PERIOD": "1m"}, func(a *lifecycle.App) { a.Floor = 40 * time.Second }},
 		"a sleep":               {nil, func(a *lifecycle.App) { a.PreStop = 1500 * time.Millisecond }},
 		"a token":               {nil, func(a *lifecycle.App) { a.PreStopToken = `"odd": {a} #<'\` }},
-		"paths":                 {nil, func(a *lifecycle.App) { a.Probes = &probes.Registry{Prefix: "/a b", StartupPath: "-", ReadyPath: "-"} }},
+		"paths":                 {nil, func(a *lifecycle.App) { a.Probes = &probes.Registry{Prefix: `/it's:"a"`, StartupPath: "-", ReadyPath: "-"} }},
 		"without liveness":      {nil, func(a *lifecycle.App) { a.Probes = &probes.Registry{LivePath: "-"} }},
 		"on the router":         {nil, func(a *lifecycle.App) { a.ProbeAddr, a.Probes = "", new(probes.Registry) }},
 		"a server with a floor": {nil, func(a *lifecycle.App) { a.Components[0].Server.Floor = drain.DefaultFloor * 2 }},
