@@ -170,14 +170,16 @@ func TestStanzaHasNoFault(t *testing.T) {
 		env map[string]string
 		app func(*lifecycle.App)
 	}{
-		"default":               {nil, func(*lifecycle.App) {}},
-		"environment":           {map[string]string{"GRACE_PERIOD": "45.5s", "SHUTDOWN_DELAY": "20s"}, func(*lifecycle.App) {}},
-		"no floor":              {map[string]string{"GRACE_PERIOD": "6s", "SHUTDOWN_DELAY": "0"}, func(*lifecycle.App) {}},
-		"fields":                {map[string]string{"GRACE_PERIOD": "1h", "SHUTDOWN_DELAY": "2h"}, func(a *lifecycle.App) { a.GracePeriod, a.Floor = time.Minute, 10*time.Second }},
-		"a floor of its own":    {map[string]string{"GRACE_PERIOD": "1m"}, func(a *lifecycle.App) { a.Floor = 40 * time.Second }},
-		"a sleep":               {nil, func(a *lifecycle.App) { a.PreStop = 1500 * time.Millisecond }},
-		"a token":               {nil, func(a *lifecycle.App) { a.PreStopToken = `"odd": {a} #<'\` }},
-		"paths":                 {nil, func(a *lifecycle.App) { a.Probes = &probes.Registry{Prefix: `/it's:"a"`, StartupPath: "-", ReadyPath: "-"} }},
+		"default":            {nil, func(*lifecycle.App) {}},
+		"environment":        {map[string]string{"GRACE_PERIOD": "45.5s", "SHUTDOWN_DELAY": "20s"}, func(*lifecycle.App) {}},
+		"no floor":           {map[string]string{"GRACE_PERIOD": "6s", "SHUTDOWN_DELAY": "0"}, func(*lifecycle.App) {}},
+		"fields":             {map[string]string{"GRACE_PERIOD": "1h", "SHUTDOWN_DELAY": "2h"}, func(a *lifecycle.App) { a.GracePeriod, a.Floor = time.Minute, 10*time.Second }},
+		"a floor of its own": {map[string]string{"GRACE_PERIOD": "1m"}, func(a *lifecycle.App) { a.Floor = 40 * time.Second }},
+		"a sleep":            {nil, func(a *lifecycle.App) { a.PreStop = 1500 * time.Millisecond }},
+		"a token":            {nil, func(a *lifecycle.App) { a.PreStopToken = `"odd": {a} #<'\` }},
+		"paths": {nil, func(a *lifecycle.App) {
+			a.Probes = &probes.Registry{Prefix: `/it's:"a"`, StartupPath: "-", ReadyPath: "-"}
+		}},
 		"without liveness":      {nil, func(a *lifecycle.App) { a.Probes = &probes.Registry{LivePath: "-"} }},
 		"on the router":         {nil, func(a *lifecycle.App) { a.ProbeAddr, a.Probes = "", new(probes.Registry) }},
 		"a server with a floor": {nil, func(a *lifecycle.App) { a.Components[0].Server.Floor = drain.DefaultFloor * 2 }},
