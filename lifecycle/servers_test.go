@@ -61,11 +61,7 @@ func TestBackendOutlivesItsGateway(t *testing.T) {
 		})}, "backend")
 	started := make(chan struct{})
 	a, log := app(gateway, backend)
-	a.Observers = append(a.Observers, func(e lifecycle.Event) {
-		if e.Instant == "Started" {
-			close(started)
-		}
-	})
+	onceStarted(a, func() { close(started) })
 	a.GracePeriod = 20 * time.Second
 	a.Probes = registry
 
@@ -100,10 +96,8 @@ func TestBackendOutlivesItsGateway(t *testing.T) {
 func TestAcceptWindowWaitsForProbersOfTheProbeListener(t *testing.T) {
 	web := &drain.Server{HTTP: &http.Server{Addr: freeAddr(t)}, Quiet: -1, FailureThreshold: 2}
 	started := make(chan struct{})
-	a, _ := app(
-		lifecycle.Component{Name: "web", Server: web},
-		lifecycle.Component{Name: "last", DependsOn: []string{"web"}, Start: func(context.Context) error { close(started); return nil }},
-	)
+	a, _ := app(lifecycle.Component{Name: "web", Server: web})
+	onceStarted(a, func() { close(started) })
 	a.GracePeriod, a.ProbeAddr = 20*time.Second, freeAddr(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()

@@ -193,8 +193,8 @@ func TestUnixSocket(t *testing.T) {
 			Server: &drain.Server{HTTP: &http.Server{Handler: http.NotFoundHandler()}},
 			Listen: func(ctx context.Context) (net.Listener, error) { return drain.Listen(ctx, "unix", path) },
 		},
-		lifecycle.Component{Name: "last", DependsOn: []string{"unix"}, Start: func(context.Context) error { close(started); return nil }},
 	)
+	onceStarted(a, func() { close(started) })
 	done := make(chan error, 1)
 	go func() { done <- a.Run(t.Context()) }()
 	<-started
