@@ -25,6 +25,7 @@ func (p *process) openProbes(ctx context.Context) (closeProbes func(), err error
 		if l, err = p.listenProbes(ctx, "tcp", p.app.ProbeAddr); err != nil {
 			return func() {}, p.unopened(ctx, settle(ctx, err))
 		}
+		p.log.Info("probe listener opened", "address", l.Addr().String())
 	}
 	ctx = context.WithoutCancel(ctx)
 	checking, cancel := context.WithCancel(ctx)
