@@ -25,6 +25,7 @@ type part struct {
 	height       int // the longest chain of dependencies below it
 	drainsBelow  int // the most parts in such a chain that have to be drained
 	labels       pprof.LabelSet
+	listensOn    string // the address of a server's listener; set by its start, empty if Listen opens it
 
 	// The channels are closed by the process, each once, in this order. A
 	// channel's close publishes the fields that are named beside it.
@@ -111,7 +112,9 @@ func (p *part) serve(h *http.Server) {
 			}
 		}
 		var err error
-		l, err = drain.Listen(ctx, "tcp", addr)
+		if l, err = drain.Listen(ctx, "tcp", addr); err == nil {
+			p.listensOn = l.Addr().String()
+		}
 		return err
 	}
 	if p.Listen != nil {

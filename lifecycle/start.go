@@ -123,6 +123,9 @@ func (p *process) startOver(ctx context.Context, part *part, err error, took tim
 	}
 	part.startErr = nil
 	p.started(part, took)
+	if part.listensOn != "" {
+		p.log.Info("listening", "component", part.Name, "address", part.listensOn)
+	}
 	p.runPart(ctx, part)
 	if err := p.register(part); err != nil {
 		return p.failStart(part, err)
