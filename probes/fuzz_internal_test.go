@@ -74,7 +74,7 @@ func FuzzLoopback(f *testing.F) {
 // FuzzOwnName: no name of somebody else's is taken for one of this host's, whatever
 // stands before or after one.
 func FuzzOwnName(f *testing.F) {
-	for _, host := range []string{"localhost", "localhost:8081", "LOCALHOST.", "127.0.0.1:80", "[::1]", "[::1]:80", "evil.example", "localhost.evil.example", "127.0.0.1.evil.example:80", "", "::1", "evil.example:localhost"} {
+	for _, host := range []string{"localhost", "localhost:8081", "LOCALHOST.", "127.0.0.1:80", "[::1]", "[::1]:80", "evil.example", "localhost.evil.example", "127.0.0.1.evil.example:80", "", "::1", "evil.example:localhost", "0::[.", "[::1].", "[::1", "::1]"} {
 		f.Add(host)
 	}
 	f.Fuzz(func(t *testing.T, host string) {

@@ -38,11 +38,16 @@ func isOwnName(host string) bool {
 	if name, _, err := net.SplitHostPort(host); err == nil {
 		host = name
 	}
-	host = strings.TrimSuffix(strings.ToLower(host), ".")
-	if host == "" || host == "localhost" || strings.HasSuffix(host, ".localhost") {
+	name := strings.TrimSuffix(strings.ToLower(host), ".")
+	if name == "" || name == "localhost" || strings.HasSuffix(name, ".localhost") {
 		return true
 	}
-	_, err := netip.ParseAddr(strings.Trim(host, "[]"))
+	if inside, ok := strings.CutPrefix(host, "["); ok {
+		if host, ok = strings.CutSuffix(inside, "]"); !ok {
+			return false
+		}
+	}
+	_, err := netip.ParseAddr(host)
 	return err == nil
 }
 
