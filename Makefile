@@ -86,9 +86,9 @@ soak:
 	go run ./internal/soak -for 10m
 
 slow:
-	go run ./internal/slow -p 3 -run 20ms -stop 80ms ./...
-	go run ./internal/slow -p 3 -run 4700ms -stop 3s ./...
-	cd examples/more && go run ../../internal/slow -p 3 -run 20ms -stop 80ms ./... && go run ../../internal/slow -p 3 -run 4700ms -stop 3s ./...
+	for d in . examples/more examples/kubernetes internal/bench; do (cd $$d && \
+		go run $(CURDIR)/internal/slow -p 3 -run 20ms -stop 80ms ./... && \
+		go run $(CURDIR)/internal/slow -p 3 -run 4700ms -stop 3s ./...) || exit; done
 
 dataplane:
 	internal/dataplane/run
