@@ -32,13 +32,14 @@ func TestHalfClosedSocketGetsItsWholeAnswer(t *testing.T) {
 		t.Run(when, func(t *testing.T) {
 			l := listen(t, "tcp", "127.0.0.1:0")
 			begun := make(chan struct{}, 2)
-			r := serveOn(t, &drain.Server{Floor: 300 * time.Millisecond, Quiet: -1}, l, func(w http.ResponseWriter, r *http.Request) {
+			srv := &drain.Server{Floor: 300 * time.Millisecond, Quiet: -1}
+			r := serveOn(t, srv, l, func(w http.ResponseWriter, r *http.Request) {
 				if r.URL.Path != "/big" {
 					return
 				}
 				begun <- struct{}{}
 				w.Write(make([]byte, size/2))
-				time.Sleep(150 * time.Millisecond)
+				<-srv.AcceptWindowClosed()
 				w.Write(make([]byte, size/2))
 			})
 			c := dialAddr(t, l.Addr())
@@ -59,7 +60,7 @@ func TestHalfClosedSocketGetsItsWholeAnswer(t *testing.T) {
 			}()
 			switch when {
 			case "in the accept window":
-				time.Sleep(50 * time.Millisecond)
+				require.Eventually(t, srv.Leaving, time.Minute, time.Millisecond)
 				send()
 			case "when the listener is closed":
 				<-r.srv.AcceptWindowClosed()
@@ -188,7 +189,6 @@ func TestResetsEndTheWaitAtOnce(t *testing.T) {
 			reset := make(chan time.Time, 1)
 			go func() {
 				<-r.srv.AcceptWindowClosed()
-				time.Sleep(100 * time.Millisecond)
 				c.Conn.(*net.TCPConn).SetLinger(0)
 				reset <- time.Now()
 				c.Close()

@@ -23,6 +23,9 @@ func (s *Server) SwitchOff(name string) {
 	s.off |= m
 }
 
+// Leaving reports whether Drain has begun.
+func (s *Server) Leaving() bool { return s.in() != serving }
+
 // Closing reports whether the accept window has ended.
 func (s *Server) Closing() bool { return s.in() >= closing }
 

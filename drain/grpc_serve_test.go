@@ -198,9 +198,7 @@ func TestGRPCAcceptQueueIsServed(t *testing.T) {
 				if tt.off {
 					<-srv.AcceptWindowClosed()
 				}
-				for !srv.Closing() {
-					time.Sleep(time.Millisecond)
-				}
+				assert.Eventually(t, srv.Closing, time.Minute, time.Millisecond)
 			}()
 			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 			defer cancel()

@@ -139,6 +139,34 @@ func TestSecurityProbeListenerRefusesWhatIsTooMuch(t *testing.T) {
 	}
 }
 
+// Of what a proxy would be asked an App takes the path alone, and no upgrade: nothing goes
+// elsewhere.
+func TestSecurityProbeListenerOfAnAppIsNoProxy(t *testing.T) {
+	for name, tt := range map[string]struct{ request, want string }{
+		"for a probe":   {"GET http://10.0.0.1/livez HTTP/1.1\r\nHost: x\r\n\r\n", ""},
+		"for Admin":     {"GET http://10.0.0.1/secret HTTP/1.1\r\nHost: x\r\n\r\n", "/secret"},
+		"as a tunnel":   {"CONNECT 10.0.0.1:22 HTTP/1.1\r\nHost: x\r\n\r\n", ""},
+		"as an upgrade": {"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				admin := ""
+				a, _ := app()
+				a.ProbeAddr = "127.0.0.1:0"
+				a.Admin = http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { admin = r.URL.Path })
+				conn, closed := dialProbes(t, lifecycle.Watched(a))
+				go io.WriteString(conn, tt.request)
+				resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+				require.NoError(t, err)
+				assert.NotEqual(t, http.StatusSwitchingProtocols, resp.StatusCode)
+				conn.Close()
+				<-closed
+				assert.Equal(t, tt.want, admin)
+			})
+		})
+	}
+}
+
 // Admin may have net/http/pprof, which looks at the server's bounds.
 func TestProfilesOfTheProbeListener(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

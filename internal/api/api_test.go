@@ -155,7 +155,8 @@ p: method (*T).Get(int)`)
 		"added only":    {head + "### Added\n\n- `A`, `X`, `Make`, `T`.\n", []string{"p: const A = 1", "p: field S.X int", "p: func Make()", "p: type T int"}},
 		"not by name":   {head + "### Removed\n\n- `p`: A, X, Make, `T`\n", []string{"p: const A = 1", "p: field S.X int", "p: func Make()"}},
 		"a longer name": {head + "### Removed\n\n- `p`: `AX`, `XX`, `Maker`, `Time`\n", []string{"p: const A = 1", "p: field S.X int", "p: func Make()", "p: type T int"}},
-		"of another":    {head + "### Removed\n\n- `kube`: `A`, `kube.X`, `Make`, `T`\n- `p`: nothing\n", []string{"p: const A = 1", "p: field S.X int", "p: func Make()", "p: type T int"}},
+		"qualified":     {head + "### Removed\n\n- `a/p.A`, `p.S.X`, `p.Make` and `p.T`\n", nil},
+		"of another":    {head + "### Removed\n\n- `kube`: `A`, `kube.X`, `Make`, `T`, and not `p`\n- `p`: `kube.A`, `kube.X`, `kube.Make`, `kube.T`\n", []string{"p: const A = 1", "p: field S.X int", "p: func Make()", "p: type T int"}},
 		"before":        {head + "## [0.1.0]\n\n### Removed\n\n- `A`, `X`, `Make`, `T`\n", []string{"p: const A = 1", "p: field S.X int", "p: func Make()", "p: type T int"}},
 	} {
 		assert.Equal(t, tt.want, untold(release, now, tt.changelog), name)

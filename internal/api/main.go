@@ -64,8 +64,8 @@ func without(a, b []string) (left []string) {
 }
 
 // untold returns the lines that a release has and the API now has not, unless an entry of
-// the changelog under Changed or Removed names what each is about, and its package, in
-// backquotes.
+// the changelog under Changed or Removed names what each is about, in backquotes: with its
+// package, as `probes.Check`, or without it in an entry that begins with the package's.
 func untold(release, now []string, changelog string) (left []string) {
 	entries := strings.Split(broken(changelog), "\n- ")
 	for _, line := range without(release, now) {
@@ -79,13 +79,11 @@ func untold(release, now []string, changelog string) (left []string) {
 
 // tells reports whether an entry of the changelog is about a name of a package.
 func tells(entry, pkg, name string) bool {
-	quoted := strings.Join(regexp.MustCompile("`[^`]+`").FindAllString(entry, -1), "\n")
-	for _, word := range []string{path.Base(pkg), name} {
-		if !regexp.MustCompile(`\b` + regexp.QuoteMeta(word) + `\b`).MatchString(quoted) {
-			return false
-		}
-	}
-	return true
+	pkg, name = regexp.QuoteMeta(path.Base(pkg)), regexp.QuoteMeta(name)
+	with := regexp.MustCompile("`(?:\\w+/)*" + pkg + `\.(?:\w+\.)?` + name + `\b`)
+	begins := regexp.MustCompile("^[^`]*`(?:\\w+/)*" + pkg + "`")
+	without := regexp.MustCompile("`(?:[A-Z]\\w*\\.)?" + name + `\b`)
+	return with.MatchString(entry) || begins.MatchString(entry) && without.MatchString(entry)
 }
 
 // subject returns what a line is about: a package, and the name that it exports.
