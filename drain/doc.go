@@ -72,9 +72,9 @@
 // golang.org/x/net/http2 have it there, serves both, and one that a caller has put
 // around that for "h2" is not called. Where there is none net/http's single step has
 // to do, and the report says so.
-// HTTP/2 by golang.org/x/net/http2/h2c.NewHandler is a hijacked connection. Servers that
-// share one map in TLSNextProto share the one of them that net/http has set up first, and
-// that is the only one whose Shutdown ends their idle connections: give each its own.
+// HTTP/2 by golang.org/x/net/http2/h2c.NewHandler is a hijacked connection, since it
+// hijacks. Servers that share one map in TLSNextProto share what net/http has set up first
+// for one of them: give each its own.
 //
 // A client that reads a large answer slowly may not have been told when its time is
 // over, since the GOAWAY is behind the answer. It is given ten seconds more while it
@@ -105,8 +105,7 @@
 // waits there and is to be told receives in a goroutine of its own. What grpc-go still
 // has to write when a handler has returned, or to read before one begins, has no name: at
 // the cut it is called by its connection, or GracefulStop that has not returned. A
-// connection that the credentials keep for themselves, by credentials.ErrConnDispatched,
-// is waited for until it is closed.
+// connection that the credentials keep for themselves is one as long as it is open.
 //
 // # Limits
 //

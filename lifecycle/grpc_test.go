@@ -140,10 +140,10 @@ func TestGRPCThatHangsTakesNobodysTime(t *testing.T) {
 		done := make(chan error, 1)
 		go func() { done <- a.Run(ctx) }()
 		<-started
-		t0 := t.clock.now()
+		t0 := t.clock.Now()
 		cancel()
 		err := <-done
-		assert.Less(t, t.clock.now()-t0, a.GracePeriod)
+		assert.Less(t, t.clock.Now()-t0, a.GracePeriod)
 		require.ErrorIs(t, err, lifecycle.ErrDeadline)
 		named, ok := errors.AsType[*lifecycle.Error](err)
 		require.True(t, ok)

@@ -72,9 +72,9 @@ func TestFaultyProgramIsGoneBeforeTheGracePeriod(t *testing.T) {
 					p.waitFor(tt.ready)
 					p.signal(syscall.SIGTERM)
 				}
-				t0 := t.clock.now()
+				t0 := t.clock.Now()
 				code, _ := p.exit(time.Now())
-				assert.Less(t, t.clock.now()-t0, grace, p.out.String()) // when the kubelet would kill it
+				assert.Less(t, t.clock.Now()-t0, grace, p.out.String()) // when the kubelet would kill it
 				assert.Equal(t, tt.code, code, p.out.String())
 				for _, want := range tt.want {
 					p.assertSays(t, want)
@@ -95,9 +95,9 @@ func TestHandlerThatIgnoresItsContextIsNamed(t *testing.T) {
 		defer nc.Close()
 		fmt.Fprint(nc, "GET /guilty HTTP/1.1\r\nHost: test\r\n\r\n")
 		p.waitFor("hanging")
-		t0 := t.clock.now()
+		t0 := t.clock.Now()
 		code, _ := p.exit(p.signal(syscall.SIGTERM))
-		assert.Less(t, t.clock.now()-t0, grace)
+		assert.Less(t, t.clock.Now()-t0, grace)
 		assert.Equal(t, 4, code)
 		for _, want := range []string{"component=web op=drain", "GET /guilty", stackOfFault, "db stopped"} {
 			p.assertSays(t, want)

@@ -153,9 +153,9 @@ func TestShutdownThatHangsItselfIsLeft(t *testing.T) {
 	steadily(t, func(t *trial) {
 		p := launch(t, "shutdown that hangs", "GRACE_PERIOD="+grace.String())
 		p.Await("instant=Started", patience)
-		t0 := t.clock.now()
+		t0 := t.clock.Now()
 		status, _ := p.End(syscall.SIGTERM, patience)
-		assert.Less(t, t.clock.now()-t0, grace) // when SIGKILL would come
+		assert.Less(t, t.clock.Now()-t0, grace) // when SIGKILL would come
 		assert.Equal(t, 4, status, p.Output())
 		assert.Contains(t, p.Output(), "guilty")
 	})

@@ -1,33 +1,70 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Lameduck Authors
 
-// Package stall tells tests for how long their process has not run, on a machine that is
-// busy or stands still: what a clock says then is not what the code under test has taken.
+// Package stall tells tests for how long their process has run, and not, on a machine that
+// is busy or stands still: what a clock says then is not what the code under test has taken.
 package stall
 
-import "time"
+import (
+	"sync"
+	"time"
+)
 
-const tick = 20 * time.Millisecond
+const tick = 5 * time.Millisecond
 
-// Watch begins to watch, and returns a function that ends it, and returns by how much this
-// process was late at most. It is to be called once.
-func Watch() (longest func() time.Duration) {
-	done, worst := make(chan struct{}), make(chan time.Duration)
-	go func() {
-		var late time.Duration
-		for {
-			t0 := time.Now()
-			select {
-			case <-time.After(tick):
-				late = max(late, time.Since(t0)-tick)
-			case <-done:
-				worst <- max(late, time.Since(t0)-tick)
-				return
-			}
+// A Clock goes in ticks. What the process stands still for is no more than one of them.
+type Clock struct {
+	end     sync.Once
+	stopped chan struct{} // closed by Stop
+	over    chan struct{} // closed when nothing below changes any more
+
+	mu    sync.Mutex // guards what follows
+	ticks int
+	late  time.Duration // what a tick was late at most
+}
+
+// Start starts a clock.
+func Start() *Clock {
+	c := &Clock{stopped: make(chan struct{}), over: make(chan struct{})}
+	go c.run()
+	return c
+}
+
+// Watch starts a clock, and returns its Stop.
+func Watch() (longest func() time.Duration) { return Start().Stop }
+
+func (c *Clock) run() {
+	defer close(c.over)
+	for {
+		t0 := time.Now()
+		select {
+		case <-time.After(tick):
+			c.tick(time.Since(t0) - tick)
+		case <-c.stopped:
+			c.tick(time.Since(t0) - tick) // a stop that has just been
+			return
 		}
-	}()
-	return func() time.Duration {
-		close(done)
-		return <-worst
 	}
+}
+
+func (c *Clock) tick(late time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.ticks++
+	c.late = max(c.late, late)
+}
+
+// Now returns how long the process has run since Start.
+func (c *Clock) Now() time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return time.Duration(c.ticks) * tick
+}
+
+// Stop ends the clock, and returns for how long the process stood still at once. It may be
+// called again.
+func (c *Clock) Stop() (longest time.Duration) {
+	c.end.Do(func() { close(c.stopped) })
+	<-c.over
+	return c.late
 }
