@@ -26,24 +26,25 @@ type Clock struct {
 // Start starts a clock.
 func Start() *Clock {
 	c := &Clock{stopped: make(chan struct{}), over: make(chan struct{})}
-	go c.run()
+	go c.run(time.Now())
 	return c
 }
 
 // Watch starts a clock, and returns its Stop.
 func Watch() (longest func() time.Duration) { return Start().Stop }
 
-func (c *Clock) run() {
+// run ticks. Each tick counts from the last, so that no stop falls between two.
+func (c *Clock) run(last time.Time) {
 	defer close(c.over)
-	for {
-		t0 := time.Now()
+	for over := false; !over; {
 		select {
 		case <-time.After(tick):
-			c.tick(time.Since(t0) - tick)
 		case <-c.stopped:
-			c.tick(time.Since(t0) - tick) // a stop that has just been
-			return
+			over = true
 		}
+		now := time.Now()
+		c.tick(now.Sub(last) - tick)
+		last = now
 	}
 }
 
